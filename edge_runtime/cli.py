@@ -1,0 +1,147 @@
+"""The `edge` command: the table of verbs, and the one place that turns errors into text and exit codes."""
+
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import NoReturn
+
+from edge_runtime import __version__
+from edge_runtime.decode import as_json
+from edge_runtime.errors import EdgeError, UsageError, to_document
+
+INTERRUPTED, OUR_BUG = 130, 70
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One command: what it does in a line, where its function is, and the extra that brings it ("" on a board)."""
+
+    summary: str
+    function: str
+    extra: str = ""
+
+
+# In the order of a user's work. Functions take the arguments after the verb. Host verbs are named as text only, so
+# that nothing here imports, or makes import-linter see, a package that a board doesn't have.
+VERBS = {
+    "export": Verb("PyTorch module to verified artifact", "export_tools.cli:export", "export"),
+    "view": Verb("open an artifact's graph in netron", "export_tools.cli:view", "export"),
+    "info": Verb("what is in an artifact", "edge_runtime.commands.info:info"),
+    "run": Verb("one inference, or --repeat N", "edge_runtime.commands.run:run"),
+    "check": Verb("integrity, then the golden cases, on this machine", "edge_runtime.commands.check:check"),
+    "measure": Verb("latency and memory on this machine", "edge_runtime.commands.measure:measure"),
+    "bench": Verb("contenders side by side, against PyTorch", "bench.cli:bench", "bench"),
+    "compare": Verb("two records: what changed, and is it more than noise", "bench.cli:compare", "bench"),
+}
+
+# What an extra's verbs can't start without, by import name
+NEEDS = {"export": ("export_tools", "torch", "onnx", "onnxscript", "rich"), "bench": ("bench", "psutil", "rich")}
+
+EXAMPLES = """\
+examples:
+  edge export model.py:build -o digits.edge     PyTorch to a verified artifact
+  edge check digits.edge                        does it still answer right, here?
+  edge measure digits.edge                      latency and memory of this machine
+  edge bench digits.edge --against torch        is it faster than PyTorch, and how sure?
+
+edge VERB --help tells more about one of them."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit code that `errors` documents."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    # a service manager stops us with SIGTERM: leave as on Ctrl-C, so that workers end and temporary files go
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _dispatch(words)
+    except EdgeError as error:
+        return _told(error, words)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output (head, less) left; Python would print a second error at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:  # noqa: BLE001 - whatever we can't explain is our bug: keep the evidence, say where it is
+        return _our_bug(words)
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(_help())
+        return 0 if words else UsageError.exit_code
+    if words[0] in {"-V", "--version"}:
+        print(f"edge {__version__}")
+        return 0
+    name = words[0]
+    verb = VERBS.get(name)
+    if verb is None:
+        raise UsageError(f"no verb {name!r}", "edge", "see: edge --help")
+    missing = _missing(verb)
+    if missing:
+        raise UsageError(
+            f"edge {name} is a host verb and needs {', '.join(missing)}", sys.executable, f"install it: {_pip_line(verb)}"
+        )
+    module, function = verb.function.split(":")
+    status: int = getattr(importlib.import_module(module), function)(words[1:])
+    return status
+
+
+def _help() -> str:
+    lines = [f"edge {__version__} – a PyTorch model on a small board: exported, verified, measured", "", "usage: edge VERB ..."]
+    lines.append("")
+    for name, verb in VERBS.items():
+        if _missing(verb):
+            lines.append(_grey(f"  {name:<9} {verb.summary}  (not installed: {_pip_line(verb)})"))
+        else:
+            lines.append(f"  {name:<9} {verb.summary}")
+    return "\n".join([*lines, "", EXAMPLES])
+
+
+def _missing(verb: Verb) -> list[str]:
+    return [name for name in NEEDS.get(verb.extra, ()) if importlib.util.find_spec(name) is None]
+
+
+def _pip_line(verb: Verb) -> str:
+    return f'pip install "edge-runtime[{verb.extra}]"'
+
+
+def _grey(text: str) -> str:
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return f"\x1b[90m{text}\x1b[0m" if color else text
+
+
+def _told(error: EdgeError, words: list[str]) -> int:
+    if "-v" in words or "--verbose" in words:
+        traceback.print_exc()
+    if "--json" in words:
+        sys.stdout.write(as_json(to_document(error)))
+    print(f"edge: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _our_bug(words: list[str]) -> int:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="edge-bug-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as report:
+        report.write(f"edge {__version__}, Python {sys.version}\nwords: {words!r}\n\n{traceback.format_exc()}")
+    if "-v" in words or "--verbose" in words:
+        traceback.print_exc()
+    error = sys.exception()
+    print(
+        f"edge: a bug of ours: {type(error).__name__}: {str(error)[:500]} – {report.name} – please report it with that file",
+        file=sys.stderr,
+    )
+    return OUR_BUG
+
+
+def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

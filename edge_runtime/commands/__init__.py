@@ -1,0 +1,1 @@
+"""The verbs a board has, one file each."""

@@ -1,0 +1,165 @@
+"""Statistics of latencies: pure functions on the standard library, since boards need them too.
+
+Percentiles are latencies that happened. The unit of inference is the launch (one fresh process), because samples
+within one process are strongly correlated: an interval from pooled samples is far too narrow.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from edge_runtime.errors import UsageError
+
+CONFIDENCE = 0.95  # of every interval in this project
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its 95 % confidence limits; `low` and `high` are None where one launch can't give them."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+
+def percentile(samples_ns: Sequence[int], rank: float) -> int:
+    """Return the nearest-rank percentile, in nanoseconds.
+
+    samples_ns: at least one, in any order; left as it was.   rank: 0 < rank <= 100.
+    The answer is a latency that happened; interpolation would invent one between two modes.
+    Raises UsageError on an empty sample or a rank out of range.
+    Source: Hyndman & Fan (1996), definition 1.
+    """
+    if not samples_ns or not 0 < rank <= 100:  # noqa: PLR2004 - per cent
+        raise UsageError(
+            f"no percentile {rank} of {len(samples_ns)} samples",
+            "stats.percentile",
+            "give at least one sample and a rank in (0, 100]",
+        )
+    # Multiply first: 7 / 100 * 100 is 7.000000000000001, and ceil would take the eighth sample.
+    return sorted(samples_ns)[math.ceil(rank * len(samples_ns) / 100) - 1]
+
+
+def supports(count: int, rank: float) -> bool:
+    """Return whether `count` samples can bound this percentile from both sides with 95 % confidence.
+
+    The order-statistic interval is finite when neither all samples below nor all above the percentile has a
+    probability over 2.5 %: p50 needs 6 samples, p90 36, p99 368, p99.9 3688.
+    Source: Hahn & Meeker, Statistical Intervals (1991), section 5.2.
+    """
+    share, tail = rank / 100, (1 - CONFIDENCE) / 2
+    return share**count <= tail and (1 - share) ** count <= tail
+
+
+def launch_interval(values: Sequence[float]) -> Interval:
+    """Return the geometric mean of one positive value per launch, with a t interval on the logarithms.
+
+    With fewer than two launches, or a value of zero, the limits are None.
+    """
+    if len(values) < 2 or min(values) <= 0:  # noqa: PLR2004 - a spread needs two
+        return Interval(fmean(values), None, None)
+    logs = [math.log(value) for value in values]
+    centre, half = fmean(logs), half_width(logs)
+    return Interval(math.exp(centre), math.exp(centre - half), math.exp(centre + half))
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Return half the width of the 95 % t interval of the mean of at least two values."""
+    degrees = len(values) - 1
+    return t_quantile(1 - (1 - CONFIDENCE) / 2, degrees) * stdev(values) / math.sqrt(len(values))
+
+
+def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
+    """Return the ratio of two contenders measured in the same rounds, with its interval.
+
+    Round r gives ``log(numerators[r] / denominators[r])``; the ratio is the exponential of their mean, the limits
+    those of a t interval with one degree of freedom less than rounds. What drifts slowly hits both contenders of a
+    round alike and cancels.
+    """
+    if len(numerators) != len(denominators):
+        raise UsageError("rounds are not paired", "stats.paired_ratio", "give one value a round for each contender")
+    return launch_interval([one / other for one, other in zip(numerators, denominators, strict=True)])
+
+
+def unpaired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
+    """Return the ratio of the geometric means of launches from two separate runs, with a Welch t interval.
+
+    Limits are None with fewer than two launches on either side.
+    Source: Welch (1947), degrees of freedom after Satterthwaite (1946).
+    """
+    above, below = [math.log(value) for value in numerators], [math.log(value) for value in denominators]
+    centre = fmean(above) - fmean(below)
+    if min(len(above), len(below)) < 2:  # noqa: PLR2004 - a spread needs two
+        return Interval(math.exp(centre), None, None)
+    shares = [stdev(side) ** 2 / len(side) for side in (above, below)]
+    total = sum(shares)
+    if total == 0:
+        return Interval(math.exp(centre), math.exp(centre), math.exp(centre))
+    degrees = total**2 / sum(share**2 / (len(side) - 1) for share, side in zip(shares, (above, below), strict=True))
+    half = t_quantile(1 - (1 - CONFIDENCE) / 2, degrees) * math.sqrt(total)
+    return Interval(math.exp(centre), math.exp(centre - half), math.exp(centre + half))
+
+
+def verdict(speedup: Interval, *, margin: float) -> str:
+    """Return "faster", "slower", "same" or "inconclusive" for a speed-up (baseline's time over contender's).
+
+    Faster: the interval lies above 1 and the estimate above 1 + margin; slower: the mirror image; same: the interval
+    lies inside the margin on both sides. Everything else is inconclusive, which more rounds may settle.
+    """
+    if speedup.low is None or speedup.high is None:
+        return "inconclusive"
+    # in logarithms the margin is the same in both directions: 1.02 times faster mirrors 1.02 times slower
+    effect, band = math.log(speedup.estimate), math.log1p(margin)
+    if math.log(speedup.low) > 0 and effect > band:
+        return "faster"
+    if math.log(speedup.high) < 0 and effect < -band:
+        return "slower"
+    if -band < math.log(speedup.low) and math.log(speedup.high) < band:
+        return "same"
+    return "inconclusive"
+
+
+def t_quantile(probability: float, degrees: float) -> float:
+    """Return Student's t quantile for 0.5 < probability < 1, by bisection of the distribution function.
+
+    Source of the distribution function: Abramowitz & Stegun 26.7.1, through the incomplete beta function.
+    """
+    low, high = 0.0, 1.0
+    while _t_probability(high, degrees) < probability:
+        high *= 2
+    for _ in range(200):  # halves to the last bit of a double
+        middle = (low + high) / 2
+        if middle in {low, high}:
+            break
+        low, high = (middle, high) if _t_probability(middle, degrees) < probability else (low, middle)
+    return high
+
+
+def _t_probability(t: float, degrees: float) -> float:
+    return 1 - 0.5 * _incomplete_beta(degrees / (degrees + t * t), degrees / 2, 0.5)
+
+
+def _incomplete_beta(x: float, a: float, b: float) -> float:
+    """Return the regularised incomplete beta function, by Lentz's continued fraction (DLMF 8.17.22)."""
+    if x in {0.0, 1.0}:
+        return x
+    if x > (a + 1) / (a + b + 2):  # the fraction converges quickly only on the other side
+        return 1 - _incomplete_beta(1 - x, b, a)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    tiny = 1e-300
+    fraction, c, d = 1.0, 1.0, 0.0
+    for step in range(400):
+        m = step // 2
+        if step == 0:
+            term = 1.0
+        elif step % 2 == 0:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        else:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        d = 1 / (1 + term * d or tiny)
+        c = 1 + term / c or tiny
+        fraction *= c * d
+        if abs(1 - c * d) < 1e-15:  # noqa: PLR2004 - a few units in the last place
+            break
+    return front * (fraction - 1)
