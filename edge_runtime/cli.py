@@ -5,8 +5,6 @@ import importlib.util
 import os
 import signal
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -14,7 +12,7 @@ from typing import NoReturn
 
 from edge_runtime import __version__
 from edge_runtime.decode import as_json
-from edge_runtime.errors import EdgeError, UsageError, to_document
+from edge_runtime.errors import EdgeError, UnsupportedSystem, UsageError, to_document
 
 INTERRUPTED, OUR_BUG = 130, 70
 
@@ -87,7 +85,7 @@ def _dispatch(words: list[str]) -> int:
         raise UsageError(f"no verb {name!r}", "edge", "see: edge --help")
     missing = _missing(verb)
     if missing:
-        raise UsageError(
+        raise UnsupportedSystem(
             f"edge {name} is a host verb and needs {', '.join(missing)}", sys.executable, f"install it: {_pip_line(verb)}"
         )
     module, function = verb.function.split(":")
@@ -121,7 +119,7 @@ def _grey(text: str) -> str:
 
 def _told(error: EdgeError, words: list[str]) -> int:
     if "-v" in words or "--verbose" in words:
-        traceback.print_exc()
+        sys.excepthook(type(error), error, error.__traceback__)
     if "--json" in words:
         sys.stdout.write(as_json(to_document(error)))
     print(f"edge: {error}", file=sys.stderr)
@@ -129,6 +127,9 @@ def _told(error: EdgeError, words: list[str]) -> int:
 
 
 def _our_bug(words: list[str]) -> int:
+    import tempfile  # noqa: PLC0415 - costs 10 ms, needed once in a blue moon
+    import traceback  # noqa: PLC0415 - as above
+
     with tempfile.NamedTemporaryFile(
         "w", prefix="edge-bug-", suffix=".txt", delete=False, encoding="utf-8"
     ) as report:

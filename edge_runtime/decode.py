@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Never, TypeVar
 
-from edge_runtime.errors import InputError
+from edge_runtime.errors import EdgeError, InputError
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ MAX_DEPTH = 32  # our documents are at most 8 deep; deeper ones only cost stack
 class Fields:
     """One JSON object being read: every accessor checks type and range, and `finish` refuses leftovers."""
 
-    def __init__(self, value: object, where: str, path: str, error: type[InputError]) -> None:
+    def __init__(self, value: object, where: str, path: str, error: type[EdgeError]) -> None:
         self._where, self._path, self._error = where, path, error
         if not isinstance(value, dict):
             self.refuse("", f"is {_kind(value)}, expected an object")
@@ -202,8 +202,18 @@ def envelope(fields: Fields, *, kind: str, schema: int, what: str) -> None:
 
 
 def as_json(value: Mapping[str, Any]) -> str:
-    """Return the one way we write JSON: two spaces, keys in the given order, no NaN, a closing newline."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return the one way we write JSON: keys in the given order, no NaN, lists of plain values on one line."""
+    return _written(value, "") + "\n"
+
+
+def _written(value: object, indent: str) -> str:
+    deeper = indent + "  "
+    if isinstance(value, Mapping) and value:
+        items = [f"{deeper}{json.dumps(key, ensure_ascii=False)}: {_written(item, deeper)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(items) + f"\n{indent}}}"
+    if isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value):
+        return "[\n" + ",\n".join(deeper + _written(item, deeper) for item in value) + f"\n{indent}]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _depth(value: object) -> int:

@@ -1,0 +1,75 @@
+"""What one launch runs: the protocol that every engine is measured through, and our own runtime behind it.
+
+A contender lives in one small file with a factory ``open_contender(job)``. Engines are imported inside
+`import_engine` and nowhere else, so that the import is timed as a phase of its own.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from edge_runtime.npz import Array
+    from edge_runtime.session import Model
+
+Step = Callable[[], "Mapping[str, Array]"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a contender is given: the artifact, one of its variants, a thread count, and options of its own."""
+
+    artifact: Path
+    variant: str
+    threads: int
+    options: Mapping[str, str]
+
+
+class Contender(Protocol):
+    """One engine, through the phases that a launch times one by one."""
+
+    def import_engine(self) -> str:
+        """Import the engine; return its name and version, such as "onnxruntime 1.32.0"."""
+        ...
+
+    def load(self) -> None:
+        """Load the model, ready for its first call."""
+        ...
+
+    def prepare(self, inputs: "Mapping[str, Array]") -> Step:
+        """Return the step to be timed: a call on these inputs that answers outputs by the artifact's names.
+
+        The answers need to stay valid only until the step's next call.
+        """
+        ...
+
+
+class EdgeContender:
+    """Our runtime's bound call."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._model: Model | None = None
+
+    def import_engine(self) -> str:
+        """Import numpy, onnxruntime and our session module."""
+        from edge_runtime.session import ENGINE  # noqa: PLC0415 - the import is a measured phase
+
+        return ENGINE
+
+    def load(self) -> None:
+        """Load the artifact as a user's program does, hash check included."""
+        from edge_runtime.session import load  # noqa: PLC0415 - the import is a measured phase
+
+        self._model = load(self._job.artifact, variant=self._job.variant, threads=self._job.threads)
+
+    def prepare(self, inputs: "Mapping[str, Array]") -> Step:
+        """Bind the inputs."""
+        assert self._model is not None, "load() comes first"  # noqa: S101 - the worker's order, not a user's
+        return self._model.bind(**inputs)
+
+
+def open_contender(job: Job) -> Contender:
+    """Return our own runtime as a contender."""
+    return EdgeContender(job)

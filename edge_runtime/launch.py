@@ -1,0 +1,134 @@
+"""Start one worker, read its JSON lines, and end it on every way out: the parent's side of `worker`.
+
+A worker is told by a command (an argv prefix and an environment), so that the same protocol serves a clean
+interpreter here and, over a transport, one on a board.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from edge_runtime.errors import TimedOut, WorkerLost, from_document
+
+MAX_LINE_BYTES = 16 * 2**20  # 2,000 samples take 20 KB; whatever sends more is not our worker
+TAIL_BYTES = 2000  # of a dead worker's stderr, shown in the error
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How to start a Python that finds `edge_runtime.worker`."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def own_command() -> Command:
+    """Return the command that starts a worker with this interpreter and this very package."""
+    package_root = str(Path(__file__).resolve().parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package_root, inherited)))}
+    # -P: a file numpy.py in the working directory must not become numpy
+    return Command((sys.executable, "-P", "-m", "edge_runtime.worker"), environment)
+
+
+def run_worker(command: Command, job: Mapping[str, Any], *, threads: int, timeout_s: float) -> dict[str, dict[str, Any]]:
+    """Run one job in a fresh process; return its events by name.
+
+    job: what `worker` reads, without "spawned_ns", which is set here, at the last moment.
+    Raises the worker's own error, TimedOut after `timeout_s`, or WorkerLost when it died or spoke garbage.
+    """
+    where = f"worker of {job['contender']}"
+    counts = dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), str(threads)
+    )
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command.argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**command.environment, **counts},
+            start_new_session=True,  # Ctrl-C reaches us alone, and the whole group can be ended
+        )
+        try:
+            assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are PIPE
+            line = json.dumps({**job, "spawned_ns": time.perf_counter_ns()}) + "\n"
+            with contextlib.suppress(BrokenPipeError):  # a worker that died at once is told about below
+                process.stdin.write(line.encode())
+                process.stdin.flush()
+            events = _read_events(process.stdout, time.monotonic() + timeout_s, timeout_s, where, log)
+            status = process.wait(timeout=10)
+            if status != 0 or "end" not in events:
+                raise WorkerLost(_fate(status), where, _tail(log))
+            return events
+        except subprocess.TimeoutExpired as problem:
+            raise WorkerLost("it said its end and did not leave", where, _tail(log)) from problem
+        finally:
+            _end(process)
+
+
+def _read_events(stdout: IO[bytes], deadline: float, timeout_s: float, where: str, log: IO[bytes]) -> dict[str, dict[str, Any]]:
+    events: dict[str, dict[str, Any]] = {}
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        while True:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise TimedOut(f"no answer within {timeout_s:.0f} s", where, _tail(log))
+            chunk = os.read(stdout.fileno(), 1 << 16)
+            if not chunk:
+                if pending:
+                    raise WorkerLost(f"it ended within a line: {pending[:80]!r}", where, _tail(log))
+                return events
+            *lines, pending = (pending + chunk).split(b"\n")
+            if len(pending) > MAX_LINE_BYTES:
+                raise WorkerLost("it sent a line without end", where, _tail(log))
+            for line in lines:
+                event = _parse(line, where, log)
+                if event.get("kind") == "edge-error":
+                    raise from_document(event)
+                events[str(event["event"])] = event
+
+
+def _parse(line: bytes, where: str, log: IO[bytes]) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError) as problem:
+        raise WorkerLost(f"it said what is no JSON line: {line[:80]!r}", where, _tail(log)) from problem
+    if not isinstance(event, dict) or not ({"event", "kind"} & event.keys()):
+        raise WorkerLost(f"it said what is no event: {line[:80]!r}", where, _tail(log))
+    return event
+
+
+def _fate(status: int) -> str:
+    if status >= 0:
+        return f"the worker ended with exit code {status}"
+    return f"the worker was ended by {signal.Signals(-status).name}"
+
+
+def _tail(log: IO[bytes]) -> str:
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - TAIL_BYTES))
+    text = log.read().decode(errors="replace").strip()
+    return f"its last words: {' | '.join(text.splitlines()[-3:])}" if text else "it said nothing on stderr; look for an OOM kill: dmesg"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

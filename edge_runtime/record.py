@@ -1,0 +1,335 @@
+"""One measurement as evidence: plan, raw samples, environment, warnings, as versioned JSON.
+
+Statistics are not stored: `summary` computes them when a record is read. Kind "edge-record", schema 1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edge_runtime import decode, files
+from edge_runtime.environment import Conditions, Machine
+from edge_runtime.errors import RecordError, WorkerLost
+from edge_runtime.sensors import Memory
+
+KIND, SCHEMA = "edge-record", 1
+MAX_BYTES = 64 * 2**20  # 15 launches of 5 contenders with 2,000 samples take 2 MB
+MAX_LAUNCHES, MAX_SAMPLES, MAX_CONTENDERS = 10_000, 1_000_000, 100
+POINTS = ("base", "loaded", "first", "steady")
+PHASES = ("spawn", "import", "load", "first")
+SCENARIOS = ("single",)
+STOP_REASONS = ("rounds", "precision", "max_rounds", "budget", "invalid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """How it was measured. shapes: by input name, the sizes that were timed."""
+
+    threads: int
+    cpus: tuple[int, ...]
+    scenario: str
+    shapes: Mapping[str, tuple[int, ...]]
+    precision: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredArtifact:
+    """What was measured. sha256 is the model file's, bytes its variant's files."""
+
+    name: str
+    sha256: str
+    variant: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Whether a contender answered the golden cases right; agree is None when the inputs have no known answer."""
+
+    agree: bool | None
+    max_abs: float | None
+    max_rel: float | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredContender:
+    """One engine on one artifact."""
+
+    name: str
+    engine: str
+    artifact: MeasuredArtifact
+    answers: Answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One fresh process that loaded the artifact and timed one block; all times in nanoseconds.
+
+    block_ns: one value a sample, each the time of a call (of a group of `calls_per_sample` divided by it).
+    cut, steady: reserved for the judgement of the warm-up.
+    """
+
+    contender: str
+    round: int
+    order: int
+    phases_ns: Mapping[str, int]
+    warmup_ns: tuple[int, ...]
+    block_ns: tuple[int, ...]
+    calls_per_sample: int
+    cut: int | None
+    steady: bool | None
+    before: Conditions
+    after: Conditions
+    valid: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryLaunch:
+    """Memory by phases, from a launch of its own; peaks are above the resident base."""
+
+    contender: str
+    points: Mapping[str, Memory]
+    load_peak_bytes: int | None
+    run_peak_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One run, whole."""
+
+    created: str
+    command: tuple[str, ...]
+    seed: int | None
+    machine: Machine
+    board: str
+    config: Config
+    contenders: tuple[MeasuredContender, ...]
+    launches: tuple[Launch, ...]
+    memory: tuple[MemoryLaunch, ...]
+    stop_reason: str
+    warnings: tuple[str, ...]
+
+    def launches_of(self, name: str) -> tuple[Launch, ...]:
+        """Return a contender's valid launches, in order of rounds."""
+        return tuple(launch for launch in self.launches if launch.contender == name and launch.valid)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the JSON document, as it is stored."""
+        return {
+            "kind": KIND,
+            "schema": SCHEMA,
+            "created": self.created,
+            "command": list(self.command),
+            "seed": self.seed,
+            "machine": asdict(self.machine),
+            "board": self.board,
+            "config": {
+                **asdict(replace(self.config, shapes={})),
+                "cpus": list(self.config.cpus),
+                "shapes": {name: list(shape) for name, shape in self.config.shapes.items()},
+            },
+            "contenders": [asdict(contender) for contender in self.contenders],
+            "launches": [_launch_document(launch) for launch in self.launches],
+            "memory": [
+                {
+                    "contender": reading.contender,
+                    "points": {name: asdict(point) for name, point in reading.points.items()},
+                    "load_peak_bytes": reading.load_peak_bytes,
+                    "run_peak_bytes": reading.run_peak_bytes,
+                }
+                for reading in self.memory
+            ],
+            "stop_reason": self.stop_reason,
+            "warnings": list(self.warnings),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the record whole or not at all; raises Unwritable."""
+        files.write_whole(path, decode.as_json(self.to_document()).encode())
+
+
+def load_record(path: str | Path) -> Record:
+    """Read a record strictly; raises RecordError for anything that is not one this version can read."""
+    content = files.read_bytes(Path(path), limit_bytes=MAX_BYTES, error=RecordError)
+    return parse(content, where=str(path))
+
+
+def parse(text: str | bytes, *, where: str) -> Record:
+    """Read a record from JSON text; raises RecordError naming `where` and the field."""
+    fields = decode.document(text, where=where, error=RecordError)
+    decode.envelope(fields, kind=KIND, schema=SCHEMA, what="record")
+    record = Record(
+        created=fields.string("created", limit=40),
+        command=fields.strings("command", limit=1000),
+        seed=fields.optional("seed", fields.integer),
+        machine=_machine(fields.child("machine")),
+        board=fields.string("board", limit=500),
+        config=_config(fields.child("config")),
+        contenders=tuple(_contender(part) for part in fields.children("contenders", limit=MAX_CONTENDERS)),
+        launches=tuple(_launch(part) for part in fields.children("launches", limit=MAX_LAUNCHES)),
+        memory=tuple(_memory_launch(part) for part in fields.children("memory", limit=MAX_LAUNCHES)),
+        stop_reason=fields.string("stop_reason", choices=STOP_REASONS),
+        warnings=fields.strings("warnings", limit=1000),
+    )
+    fields.finish()
+    names = [contender.name for contender in record.contenders]
+    if len(set(names)) != len(names):
+        fields.refuse("contenders", "names one twice")
+    for part in (*record.launches, *record.memory):
+        if part.contender not in names:
+            fields.refuse("launches", f"is of {part.contender[:80]!r}, which is no contender of this record")
+    return record
+
+
+def launch_of_worker(document: Mapping[str, Any], *, where: str) -> Launch:
+    """Read a launch as a worker told it; raises WorkerLost when it is not what a worker says."""
+    return _launch(decode.Fields(document, where, "timing", WorkerLost))
+
+
+def memory_of_worker(document: Mapping[str, Any], *, where: str) -> MemoryLaunch:
+    """Read a memory launch as a worker told it; raises WorkerLost when it is not what a worker says."""
+    return _memory_launch(decode.Fields(document, where, "memory", WorkerLost))
+
+
+def answers_of_worker(document: Mapping[str, Any], *, where: str) -> Answers:
+    """Read how a contender answered as a worker told it; raises WorkerLost when it is not what a worker says."""
+    return _answers(decode.Fields(document, where, "answers", WorkerLost))
+
+
+def _machine(fields: decode.Fields) -> Machine:
+    machine = Machine(
+        key=fields.string("key", limit=64),
+        model=fields.string("model", limit=500),
+        cores=fields.integer("cores", low=1),
+        ram_bytes=fields.optional("ram_bytes", fields.integer),
+        kernel=fields.string("kernel", limit=500),
+        libc=fields.optional("libc", fields.string),
+    )
+    fields.finish()
+    return machine
+
+
+def _config(fields: decode.Fields) -> Config:
+    shapes = fields.child("shapes")
+    config = Config(
+        threads=fields.integer("threads", low=1),
+        cpus=fields.integers("cpus", limit=4096),
+        scenario=fields.string("scenario", choices=SCENARIOS),
+        shapes={name: shapes.integers(name, limit=32) for name in shapes.names()},
+        precision=fields.number("precision", low=0),
+        margin=fields.number("margin", low=0),
+    )
+    shapes.finish()
+    fields.finish()
+    return config
+
+
+def _contender(fields: decode.Fields) -> MeasuredContender:
+    artifact = fields.child("artifact")
+    contender = MeasuredContender(
+        name=fields.string("name", limit=200),
+        engine=fields.string("engine", limit=500),
+        artifact=MeasuredArtifact(
+            name=artifact.string("name", limit=200),
+            sha256=artifact.string("sha256", limit=64),
+            variant=artifact.string("variant", limit=200),
+            bytes=artifact.integer("bytes"),
+        ),
+        answers=_answers(fields.child("answers")),
+    )
+    artifact.finish()
+    fields.finish()
+    return contender
+
+
+def _answers(fields: decode.Fields) -> Answers:
+    answers = Answers(
+        agree=fields.optional("agree", fields.boolean),
+        max_abs=fields.optional("max_abs", fields.number),
+        max_rel=fields.optional("max_rel", fields.number),
+        problem=fields.string("problem"),
+    )
+    fields.finish()
+    return answers
+
+
+def _launch(fields: decode.Fields) -> Launch:
+    phases, environment = fields.child("phases_ns"), fields.child("environment")
+    launch = Launch(
+        contender=fields.string("contender", limit=200),
+        round=fields.integer("round"),
+        order=fields.integer("order"),
+        phases_ns={name: phases.integer(name) for name in PHASES},
+        warmup_ns=fields.integers("warmup_ns", limit=MAX_SAMPLES),
+        block_ns=fields.integers("block_ns", limit=MAX_SAMPLES),
+        calls_per_sample=fields.integer("calls_per_sample", low=1),
+        cut=fields.optional("cut", fields.integer),
+        steady=fields.optional("steady", fields.boolean),
+        before=_conditions(environment.child("before")),
+        after=_conditions(environment.child("after")),
+        valid=fields.boolean("valid"),
+        reasons=fields.strings("reasons", limit=100),
+    )
+    for part in (phases, environment, fields):
+        part.finish()
+    if launch.valid and not launch.block_ns:
+        fields.refuse("block_ns", "is empty in a valid launch")
+    return launch
+
+
+def _conditions(fields: decode.Fields) -> Conditions:
+    found = Conditions(
+        governor=fields.optional("governor", fields.string),
+        frequency_khz=fields.optional("frequency_khz", fields.integer),
+        temperature_millicelsius=fields.optional(
+            "temperature_millicelsius", lambda key: fields.integer(key, low=-300_000, high=10_000_000)
+        ),
+        load_1m_hundredths=fields.optional("load_1m_hundredths", fields.integer),
+    )
+    fields.finish()
+    return found
+
+
+def _memory_launch(fields: decode.Fields) -> MemoryLaunch:
+    points = fields.child("points")
+    reading = MemoryLaunch(
+        contender=fields.string("contender", limit=200),
+        points={name: _memory(points.child(name)) for name in POINTS},
+        load_peak_bytes=fields.optional("load_peak_bytes", fields.integer),
+        run_peak_bytes=fields.optional("run_peak_bytes", fields.integer),
+    )
+    points.finish()
+    fields.finish()
+    return reading
+
+
+def _memory(fields: decode.Fields) -> Memory:
+    reading = Memory(
+        resident=fields.optional("resident", fields.integer),
+        proportional=fields.optional("proportional", fields.integer),
+        private=fields.optional("private", fields.integer),
+        peak=fields.optional("peak", fields.integer),
+    )
+    fields.finish()
+    return reading
+
+
+def _launch_document(launch: Launch) -> dict[str, Any]:
+    return {
+        "contender": launch.contender,
+        "round": launch.round,
+        "order": launch.order,
+        "phases_ns": dict(launch.phases_ns),
+        "warmup_ns": list(launch.warmup_ns),
+        "block_ns": list(launch.block_ns),
+        "calls_per_sample": launch.calls_per_sample,
+        "cut": launch.cut,
+        "steady": launch.steady,
+        "environment": {"before": asdict(launch.before), "after": asdict(launch.after)},
+        "valid": launch.valid,
+        "reasons": list(launch.reasons),
+    }

@@ -1,0 +1,306 @@
+"""Launches of workers in turning order: one process alive at a time, every contender once a round.
+
+A round is one launch of each contender. The order turns from round to round (AB BA AB …), so that a machine that
+drifts treats them alike. Memory is measured first, in launches of its own, which also settle who answers wrongly:
+such a contender is recorded as invalid and never timed.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_runtime import stats
+from edge_runtime.artifact import Artifact
+from edge_runtime.environment import available_cpus, machine
+from edge_runtime.errors import UsageError
+from edge_runtime.launch import Command, own_command, run_worker
+from edge_runtime.record import (
+    Answers,
+    Config,
+    Launch,
+    MeasuredArtifact,
+    MeasuredContender,
+    MemoryLaunch,
+    Record,
+    answers_of_worker,
+    launch_of_worker,
+    memory_of_worker,
+)
+from edge_runtime.timing import BlockPlan
+
+if TYPE_CHECKING:
+    from edge_runtime.npz import Array
+    from edge_runtime.session import Model
+
+MIN_ROUNDS, MAX_ROUNDS = 6, 15  # below 6 the t interval covers too rarely, above 15 it hardly narrows
+LAUNCH_TIMEOUT_S = 300.0  # torch on a slow board takes a minute to import; a hang must end all the same
+OWN_CONTENDER = "edge_runtime.contender:open_contender"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One contender of a run: its name, how its worker starts, what it loads."""
+
+    name: str
+    contender: str  # module:factory, or /path/file.py:factory
+    command: Command
+    artifact: Artifact
+    variant: str = "auto"
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a run is taken. rounds: how many, or None to go on until the precision is reached.
+
+    budget_s: no round is begun that would pass it.   precision: the half-width of every p50's interval, as a share,
+    at which an open-ended run stops.   margin: differences up to it count as none.
+    """
+
+    rounds: int | None = None
+    budget_s: float = 300.0
+    precision: float = 0.01
+    margin: float = 0.02
+    threads: int = 1
+    block: BlockPlan = field(default_factory=BlockPlan)
+
+    def __post_init__(self) -> None:
+        """Refuse a plan that can't be carried out on this machine."""
+        cpus = len(available_cpus())
+        if not 1 <= self.threads <= cpus:
+            raise UsageError(f"{self.threads} threads on {cpus} CPUs", "the plan", f"ask for 1 to {cpus}")
+        if self.rounds is not None and self.rounds < 1:
+            raise UsageError(f"{self.rounds} rounds", "the plan", "ask for at least one")
+        if self.budget_s <= 0 or self.precision <= 0 or self.margin <= 0:
+            raise UsageError("a budget, precision or margin that is not above zero", "the plan", "give positive numbers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a run tells while it goes on. round is None during the memory launches."""
+
+    contender: str
+    round: int | None
+    rounds: int | None
+    elapsed_s: float
+    budget_s: float
+
+
+def conduct(
+    entries: Sequence[Entry],
+    plan: Plan,
+    *,
+    board: str,
+    inputs: Path | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    keep: Callable[[Record], None] = lambda _: None,
+) -> Record:
+    """Measure the entries and return the record.
+
+    inputs: an ``.npz`` of the arrays to time, by input name; None times the first golden case, and then every launch
+    checks all golden cases first. keep is given the record after each round, so that a crash loses one round.
+    Raises what the workers raise; see `launch.run_worker`.
+    """
+    begin = time.monotonic()
+    run = _Run(entries, plan, board, inputs, progress, begin)
+    run.measure_memory()
+    longest_s = 0.0
+    while (reason := run.reason_to_stop(longest_s)) is None:
+        round_begin = time.monotonic()
+        run.measure_round()
+        longest_s = max(longest_s, time.monotonic() - round_begin)
+        keep(run.record("budget"))
+    return run.record(reason)
+
+
+def measure(
+    model: "Model",
+    inputs: "Mapping[str, Array] | None" = None,
+    *,
+    plan: Plan | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Record:
+    """Measure a model on this machine, in fresh workers that reopen its path, variant and thread count.
+
+    inputs: arrays by input name; None takes the first golden case. Returns raw samples, memory and environment.
+    Raises WrongInput when the inputs don't fit, and what the workers raise.
+    """
+    from edge_runtime import npz  # noqa: PLC0415 - `bench` plans rounds without numpy
+
+    chosen = plan or Plan(threads=model.threads, budget_s=30.0)
+    with tempfile.TemporaryDirectory(prefix="edge-measure-") as folder:
+        path = None
+        if inputs is not None:
+            model.bind(**inputs)  # refuses what doesn't fit before any worker starts
+            path = Path(folder, "inputs.npz")
+            npz.write(path, dict(inputs))
+        return conduct(
+            [own_entry(model.artifact, model.variant.name)], chosen, board="local", inputs=path, progress=progress
+        )
+
+
+def own_entry(artifact: Artifact, variant: str) -> Entry:
+    """Return our own runtime as an entry, run by this interpreter."""
+    return Entry(name="edge", contender=OWN_CONTENDER, command=own_command(), artifact=artifact, variant=variant)
+
+
+def turning_order(count: int, round_index: int) -> tuple[int, ...]:
+    """Return the order of `count` contenders in a round: every other round backwards, and turned by one each pair.
+
+    Over 2 * count rounds each contender stands in each place equally often, and follows each other equally often.
+    """
+    start = round_index // 2
+    order = [(start + place) % count for place in range(count)]
+    return tuple(reversed(order)) if round_index % 2 else tuple(order)
+
+
+class _Run:
+    """A run under way: what was measured so far."""
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        plan: Plan,
+        board: str,
+        inputs: Path | None,
+        progress: Callable[[Progress], None],
+        begin: float,
+    ) -> None:
+        self._entries, self._plan, self._board, self._inputs = entries, plan, board, inputs
+        self._progress, self._begin = progress, begin
+        self._cpus = available_cpus()[-plan.threads :]  # the first CPU serves most interrupts
+        self._created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._contenders: list[MeasuredContender] = []
+        self._memory: list[MemoryLaunch] = []
+        self._launches: list[Launch] = []
+        self._timed: list[Entry] = []
+        self._rounds = 0
+
+    def measure_memory(self) -> None:
+        for entry in self._entries:
+            events = self._launch(entry, "memory", None)
+            answers = answers_of_worker(_without_event(events, "answers"), where=entry.name)
+            engine = str(events.get("loaded", {}).get("engine", "unknown"))[:200]
+            self._contenders.append(_measured(entry, engine, answers))
+            if answers.agree is False:
+                continue
+            self._timed.append(entry)
+            reading = {**_without_event(events, "memory"), "contender": entry.name}
+            self._memory.append(memory_of_worker(reading, where=entry.name))
+
+    def measure_round(self) -> None:
+        for order, index in enumerate(turning_order(len(self._timed), self._rounds)):
+            entry = self._timed[index]
+            events = self._launch(entry, "time", self._rounds)
+            told = {
+                **_without_event(events, "timing"),
+                "phases_ns": events.get("loaded", {}).get("phases_ns"),
+                "contender": entry.name,
+                "round": self._rounds,
+                "order": order,
+                "cut": None,
+                "steady": None,
+                "valid": True,
+                "reasons": [],
+            }
+            self._launches.append(launch_of_worker(told, where=entry.name))
+        self._rounds += 1
+
+    def reason_to_stop(self, longest_s: float) -> str | None:
+        plan = self._plan
+        if not self._timed:
+            return "invalid"
+        if plan.rounds is not None and self._rounds >= plan.rounds:
+            return "rounds"
+        if plan.rounds is None and self._rounds >= MIN_ROUNDS and self._precise():
+            return "precision"
+        if plan.rounds is None and self._rounds >= MAX_ROUNDS:
+            return "max_rounds"
+        if self._rounds and time.monotonic() - self._begin + longest_s > plan.budget_s:
+            return "budget"
+        return None
+
+    def record(self, stop_reason: str) -> Record:
+        warnings = [
+            f"{contender.name} answers wrongly and was not timed: {contender.answers.problem}"
+            for contender in self._contenders
+            if contender.answers.agree is False
+        ]
+        if self._timed and self._rounds < MIN_ROUNDS:
+            warnings.append(f"{self._rounds} rounds are few: intervals need {MIN_ROUNDS} to be trusted")
+        return Record(
+            created=self._created,
+            command=tuple(sys.argv),
+            seed=None,
+            machine=machine(),
+            board=self._board,
+            config=Config(
+                threads=self._plan.threads,
+                cpus=self._cpus,
+                scenario="single",
+                shapes=self._shapes(),
+                precision=self._plan.precision,
+                margin=self._plan.margin,
+            ),
+            contenders=tuple(self._contenders),
+            launches=tuple(self._launches),
+            memory=tuple(self._memory),
+            stop_reason=stop_reason,
+            warnings=tuple(warnings),
+        )
+
+    def _launch(self, entry: Entry, kind: str, round_index: int | None) -> dict[str, dict[str, Any]]:
+        plan = self._plan
+        elapsed = time.monotonic() - self._begin
+        rounds = plan.rounds if plan.rounds is not None else MAX_ROUNDS
+        self._progress(
+            Progress(contender=entry.name, round=round_index, rounds=rounds, elapsed_s=elapsed, budget_s=plan.budget_s)
+        )
+        job = {
+            "kind": kind,
+            "contender": entry.contender,
+            "artifact": str(entry.artifact.path.resolve()),
+            "variant": entry.variant,
+            "threads": plan.threads,
+            "cpus": list(self._cpus),
+            "options": dict(entry.options),
+            "inputs": None if self._inputs is None else str(self._inputs.resolve()),
+            "block": asdict(plan.block),
+        }
+        return run_worker(entry.command, job, threads=plan.threads, timeout_s=LAUNCH_TIMEOUT_S)
+
+    def _precise(self) -> bool:
+        for entry in self._timed:
+            medians = [stats.percentile(one.block_ns, 50) for one in self._launches if one.contender == entry.name]
+            interval = stats.launch_interval(medians)
+            if interval.high is None or interval.high / interval.estimate - 1 > self._plan.precision:
+                return False
+        return True
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        from edge_runtime import npz  # noqa: PLC0415 - by now every worker has imported it; planning needs none
+
+        if self._inputs is not None:
+            return {name: array.shape for name, array in npz.read(self._inputs).items()}
+        case = next(iter(self._entries[0].artifact.golden()))
+        return {name: array.shape for name, array in case.inputs.items()}
+
+
+def _measured(entry: Entry, engine: str, answers: Answers) -> MeasuredContender:
+    variant = entry.artifact.variant(entry.variant)
+    artifact = MeasuredArtifact(
+        name=entry.artifact.manifest.name,
+        sha256=variant.files[0].sha256,
+        variant=variant.name,
+        bytes=entry.artifact.size_bytes(variant),
+    )
+    return MeasuredContender(name=entry.name, engine=engine, artifact=artifact, answers=answers)
+
+
+def _without_event(events: Mapping[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    return {key: value for key, value in events.get(name, {}).items() if key != "event"}

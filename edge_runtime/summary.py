@@ -1,0 +1,206 @@
+"""Statistics of a record, computed when it is read: latency, cold start, memory, and who is faster.
+
+The launch is the sample: an estimate is the geometric mean over launches of the launch's own figure, its interval a
+t interval over launches. Contenders are compared round by round.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from edge_runtime.record import MeasuredContender, MemoryLaunch, Record
+from edge_runtime.stats import Interval, launch_interval, paired_ratio, percentile, supports, verdict
+
+NS_PER_S = 1_000_000_000
+PERCENTILES = (("p50", 50.0), ("p90", 90.0), ("p99", 99.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Nanoseconds a call. A percentile that the samples can't bound is None; min and max carry their range over
+    launches instead of a confidence interval.
+    """
+
+    min: Interval
+    p50: Interval
+    p90: Interval | None
+    p99: Interval | None
+    max: Interval
+    mean: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryUse:
+    """Bytes. total_peak: the most resident ever.   model_steady: what the model adds to Pss in steady state.
+    resident: VmRSS in steady state.   base: Pss with the engine imported and no model.
+    """
+
+    total_peak: int | None
+    model_steady: int | None
+    resident: int | None
+    base: int | None
+    load_peak: int | None
+    run_peak: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One contender's figures; None where there was no valid launch."""
+
+    contender: MeasuredContender
+    launches: int
+    samples: int
+    latency: Latency | None
+    cold_start_ns: Interval | None
+    phases_ns: Mapping[str, Interval]
+    memory: MemoryUse | None
+
+    @property
+    def throughput_per_s(self) -> Interval | None:
+        """Calls a second in a closed loop: the inverse of the mean latency."""
+        mean = self.latency.mean if self.latency else None
+        if mean is None:
+            return None
+        low = None if mean.high is None else NS_PER_S / mean.high
+        high = None if mean.low is None else NS_PER_S / mean.low
+        return Interval(NS_PER_S / mean.estimate, low, high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A contender against a baseline. speedup: baseline's p50 over the contender's, above 1 is faster."""
+
+    baseline: str
+    contender: str
+    speedup: Interval | None
+    rounds: int
+    verdict: str
+
+
+def standings(record: Record) -> tuple[Standing, ...]:
+    """Return the figures of every contender, in the record's order."""
+    return tuple(_standing(record, contender) for contender in record.contenders)
+
+
+def comparisons(record: Record, *, contender: str) -> tuple[Comparison, ...]:
+    """Compare one contender with each other one of the record, which serve as baselines."""
+    return tuple(
+        compare(record, baseline=other.name, contender=contender)
+        for other in record.contenders
+        if other.name != contender
+    )
+
+
+def compare(record: Record, *, baseline: str, contender: str) -> Comparison:
+    """Compare two contenders of a record round by round; "invalid" when either answered wrongly."""
+    wrong = any(
+        other.answers.agree is False for other in record.contenders if other.name in {baseline, contender}
+    )
+    slow = {launch.round: percentile(launch.block_ns, 50) for launch in record.launches_of(baseline)}
+    fast = {launch.round: percentile(launch.block_ns, 50) for launch in record.launches_of(contender)}
+    rounds = sorted(slow.keys() & fast.keys())
+    if wrong:
+        return Comparison(baseline=baseline, contender=contender, speedup=None, rounds=len(rounds), verdict="invalid")
+    if not rounds:
+        return Comparison(baseline=baseline, contender=contender, speedup=None, rounds=0, verdict="inconclusive")
+    speedup = paired_ratio([slow[r] for r in rounds], [fast[r] for r in rounds])
+    judged = verdict(speedup, margin=record.config.margin)
+    return Comparison(baseline=baseline, contender=contender, speedup=speedup, rounds=len(rounds), verdict=judged)
+
+
+def launch_p50s(record: Record, contender: str) -> list[int]:
+    """Return the median of each valid launch, in nanoseconds."""
+    return [percentile(launch.block_ns, 50) for launch in record.launches_of(contender)]
+
+
+def document(record: Record, compared: tuple[Comparison, ...]) -> dict[str, Any]:
+    """Return the summary that ``--json`` adds to the record on stdout; it is never stored."""
+    return {
+        "contenders": {standing.contender.name: _standing_document(standing) for standing in standings(record)},
+        "comparisons": [
+            {
+                "baseline": one.baseline,
+                "contender": one.contender,
+                "speedup": None if one.speedup is None else one.speedup.estimate,
+                "low": None if one.speedup is None else one.speedup.low,
+                "high": None if one.speedup is None else one.speedup.high,
+                "rounds": one.rounds,
+                "verdict": one.verdict,
+            }
+            for one in compared
+        ],
+    }
+
+
+def _standing(record: Record, contender: MeasuredContender) -> Standing:
+    launches = record.launches_of(contender.name)
+    blocks = [launch.block_ns for launch in launches]
+    samples = sum(map(len, blocks))
+    phases: dict[str, Interval] = {}
+    if launches:
+        phases = {
+            name: launch_interval([launch.phases_ns[name] for launch in launches]) for name in launches[0].phases_ns
+        }
+    cold = [sum(launch.phases_ns.values()) for launch in launches]
+    return Standing(
+        contender=contender,
+        launches=len(launches),
+        samples=samples,
+        latency=_latency(blocks, samples) if launches else None,
+        cold_start_ns=launch_interval(cold) if launches else None,
+        phases_ns=phases,
+        memory=_memory_use([reading for reading in record.memory if reading.contender == contender.name]),
+    )
+
+
+def _latency(blocks: list[tuple[int, ...]], samples: int) -> Latency:
+    by_rank = {
+        name: launch_interval([percentile(block, rank) for block in blocks]) if supports(samples, rank) else None
+        for name, rank in PERCENTILES
+    }
+    lows, highs = [min(block) for block in blocks], [max(block) for block in blocks]
+    return Latency(
+        min=Interval(min(lows), min(lows), max(lows)),
+        p50=by_rank["p50"] or launch_interval([percentile(block, 50) for block in blocks]),
+        p90=by_rank["p90"],
+        p99=by_rank["p99"],
+        max=Interval(max(highs), min(highs), max(highs)),
+        mean=launch_interval([fmean(block) for block in blocks]),
+    )
+
+
+def _memory_use(readings: list[MemoryLaunch]) -> MemoryUse | None:
+    if not readings:
+        return None
+    reading = readings[0]
+    base, steady = reading.points["base"], reading.points["steady"]
+    peaks = [point.peak for point in reading.points.values()]
+    known = [peak for peak in peaks if peak is not None]
+    model = None if steady.proportional is None or base.proportional is None else steady.proportional - base.proportional
+    return MemoryUse(
+        total_peak=max(known) if len(known) == len(peaks) else None,
+        model_steady=model,
+        resident=steady.resident,
+        base=base.proportional,
+        load_peak=reading.load_peak_bytes,
+        run_peak=reading.run_peak_bytes,
+    )
+
+
+def _standing_document(standing: Standing) -> dict[str, Any]:
+    latency, memory = standing.latency, standing.memory
+    names = ("min", "p50", "p90", "p99", "max", "mean")
+    return {
+        "latency_ns": {name: _triple(getattr(latency, name) if latency else None) for name in names},
+        "throughput_per_s": _triple(standing.throughput_per_s),
+        "cold_start_ns": _triple(standing.cold_start_ns),
+        "memory_bytes": {
+            name: None if memory is None or (value := getattr(memory, name)) is None else [value, None, None]
+            for name in ("total_peak", "model_steady", "resident")
+        },
+    }
+
+
+def _triple(interval: Interval | None) -> list[float | None] | None:
+    return None if interval is None else [interval.estimate, interval.low, interval.high]

@@ -1,0 +1,216 @@
+"""What runs in a worker process: one launch of one contender, told as JSON lines.
+
+The job is one JSON line on stdin; stdin then stays open, and its end means that nobody waits for the answer any
+more: the worker leaves. Answers are one JSON object a line on stdout: hello, loaded, answers, then timing or memory,
+then end. An error is the ``edge-error`` document, as the last line. Whatever the engine prints goes to stderr.
+"""
+
+import gc
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edge_runtime import sensors
+from edge_runtime.contender import Contender, Job, Step
+from edge_runtime.environment import conditions
+from edge_runtime.errors import EdgeError, UsageError, to_document
+
+if TYPE_CHECKING:
+    from edge_runtime.npz import Array
+    from edge_runtime.tolerance import Difference
+
+PROTOCOL = 1
+MAX_JOB_BYTES = 1 << 20
+STEADY_CALLS = 30  # after which memory is called steady: arenas have grown by then (harness practice, 30 runs)
+
+T = TypeVar("T")
+Send = Callable[[Mapping[str, Any]], None]
+
+
+def main() -> int:
+    """Read the job, do it, answer; return the exit code."""
+    started_ns = time.perf_counter_ns()
+    send = _private_stdout()
+    try:
+        job = json.loads(sys.stdin.buffer.readline(MAX_JOB_BYTES))
+        threading.Thread(target=_leave_when_alone, daemon=True).start()
+        _run(job, started_ns, send)
+    except EdgeError as error:
+        send(to_document(error))
+        return error.exit_code
+    except MemoryError:
+        send(to_document(UsageError("out of memory", "worker", "use a smaller model or input, or a machine with more")))
+        return UsageError.exit_code
+    return 0
+
+
+def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
+    if job["cpus"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, job["cpus"])  # before any import: thread pools copy the mask when they start
+    send({"event": "hello", "protocol": PROTOCOL, "pid": os.getpid()})
+    contender = _open(
+        job["contender"],
+        Job(artifact=Path(job["artifact"]), variant=job["variant"], threads=job["threads"], options=job["options"]),
+    )
+    phases = {"spawn": started_ns - job["spawned_ns"]}
+    engine, phases["import"] = _timed(contender.import_engine)
+    inputs, cases = _load_inputs(job)
+    points = {"base": sensors.memory()}
+    resettable = sensors.reset_peak()
+    _, phases["load"] = _timed(contender.load)
+    points["loaded"] = sensors.memory()
+    sensors.reset_peak()
+    first, phases["first"] = _timed(lambda: _first_call(contender, inputs))
+    step = first[0]
+    points["first"] = sensors.memory()
+    send({"event": "loaded", "engine": engine, "phases_ns": phases})
+    if not _answers_agree(contender, cases, send):
+        pass  # reported; a wrong answer is never timed
+    elif job["kind"] == "memory":
+        for _ in range(STEADY_CALLS):
+            step()
+        points["steady"] = sensors.memory()
+        send(_memory_event(points, resettable=resettable))
+    else:
+        send(_timing_event(step, job))
+    send({"event": "end"})
+
+
+def _first_call(contender: Contender, inputs: "Mapping[str, Array]") -> tuple[Step, "Mapping[str, Array]"]:
+    step = contender.prepare(inputs)
+    return step, step()
+
+
+def _load_inputs(job: dict[str, Any]) -> "tuple[Mapping[str, Array], list[Any]]":
+    """Return the inputs to time, and the golden cases to check answers with (none for a user's own inputs)."""
+    from edge_runtime import npz  # noqa: PLC0415 - numpy's import belongs to the phase "import"
+    from edge_runtime.artifact import open_artifact  # noqa: PLC0415 - as above
+
+    if job["inputs"] is not None:
+        return npz.read(Path(job["inputs"])), []
+    artifact = open_artifact(job["artifact"])
+    variant = artifact.variant(job["variant"]).name
+    reference = artifact.manifest.variants[0].name
+    cases = [case for case in artifact.golden() if case.variant == variant]
+    cases = cases or [case for case in artifact.golden() if case.variant == reference]
+    if not cases:
+        raise UsageError("the artifact has no golden case", job["artifact"], "give inputs with --input")
+    return cases[0].inputs, cases
+
+
+def _answers_agree(contender: Contender, cases: list[Any], send: Send) -> bool:
+    """Run every golden case, report the worst difference, return whether all are within tolerance."""
+    if not cases:
+        send({"event": "answers", "agree": None, "max_abs": None, "max_rel": None, "problem": ""})
+        return True
+    from edge_runtime.tolerance import compare  # noqa: PLC0415 - numpy's import belongs to the phase "import"
+
+    worst: tuple[Difference, str] | None = None
+    for case in cases:
+        answers = contender.prepare(case.inputs)()
+        for name, wanted in case.outputs.items():
+            difference = compare(answers[name], wanted, case.tolerance[name])
+            if worst is None or difference.ratio > worst[0].ratio:
+                worst = difference, f"output {name} of golden case {case.name}"
+    if worst is None:
+        raise UsageError("the artifact has no outputs", "golden cases", "export it again")
+    difference, place = worst
+    problem = "" if difference.ok else f"{place} {difference.problem or f'is off by {difference.max_abs:.3g}'}"
+    send(
+        {
+            "event": "answers",
+            "agree": difference.ok,
+            "max_abs": _finite(difference.max_abs),
+            "max_rel": _finite(difference.max_rel),
+            "problem": problem,
+        }
+    )
+    return difference.ok
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) != float("inf") else None  # JSON has no infinity
+
+
+def _timing_event(step: Step, job: dict[str, Any]) -> dict[str, Any]:
+    from edge_runtime.timing import BlockPlan, take_block  # noqa: PLC0415 - keep the memory launches smaller
+
+    cpus = tuple(job["cpus"])
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection inside a sample would be charged to whoever happens to be running
+    before = conditions(cpus)
+    block = take_block(step, BlockPlan(**job["block"]))
+    after = conditions(cpus)
+    return {
+        "event": "timing",
+        "warmup_ns": block.warmup_ns,
+        "block_ns": block.block_ns,
+        "calls_per_sample": block.calls_per_sample,
+        "environment": {"before": asdict(before), "after": asdict(after)},
+    }
+
+
+def _memory_event(points: Mapping[str, sensors.Memory], *, resettable: bool) -> dict[str, Any]:
+    base = points["base"].resident
+    load_peak, run_peak = points["loaded"].peak, points["steady"].peak
+    known = resettable and base is not None and load_peak is not None and run_peak is not None
+    return {
+        "event": "memory",
+        "points": {name: asdict(point) for name, point in points.items()},
+        # without a reset the peak is the whole process's, and saying it of one phase would be wrong
+        "load_peak_bytes": max(0, load_peak - base) if known else None,
+        "run_peak_bytes": max(0, run_peak - base) if known else None,
+    }
+
+
+def _open(reference: str, job: Job) -> Contender:
+    """Load ``module:factory`` or ``/path/file.py:factory`` and call it with the job."""
+    place, _, factory = reference.rpartition(":")
+    if place.endswith(".py"):
+        spec = importlib.util.spec_from_file_location("contender_under_test", place)
+        if spec is None or spec.loader is None:
+            raise UsageError(f"no contender at {place}", "worker", "give FILE.py:factory")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(place)
+    opened: Contender = getattr(module, factory)(job)
+    return opened
+
+
+def _timed(call: Callable[[], T]) -> tuple[T, int]:
+    begin = time.perf_counter_ns()
+    value = call()
+    return value, time.perf_counter_ns() - begin
+
+
+def _private_stdout() -> Send:
+    """Keep stdout for the protocol alone: file descriptor 1 becomes stderr for everyone else, C code included."""
+    sys.stdout.flush()
+    private = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def send(message: Mapping[str, Any]) -> None:
+        private.write(json.dumps(message, allow_nan=False) + "\n")
+        private.flush()
+
+    return send
+
+
+def _leave_when_alone() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
