@@ -64,16 +64,16 @@ class Artifact:
         path = self._existing(file.path)
         size = path.stat().st_size
         if size != file.bytes:
-            raise HashMismatch(
-                f"{file.path} is {size} bytes, its manifest says {file.bytes}", str(self.path), _RESTORE
-            )
+            raise HashMismatch(f"{file.path} is {size} bytes, its manifest says {file.bytes}", str(self.path), _RESTORE)
         self._verify_hash(file.path, file.sha256)
 
     def _verify_hash(self, relative: str, wanted: str) -> None:
         found = files.sha256(self._existing(relative), error=ManifestError)
         if found != wanted:
             raise HashMismatch(
-                f"{relative} has the SHA-256 {found[:12]}…, its manifest says {wanted[:12]}…", str(self.path), _RESTORE
+                f"{relative} has the SHA-256 {found[:12]}…, its manifest says {wanted[:12]}…",
+                str(self.path),
+                _RESTORE,
             )
 
     def _existing(self, relative: str) -> Path:
@@ -108,7 +108,9 @@ class OpenedCase:
         present_inputs = {name: array for name, array in inputs.items() if array is not None}
         present_outputs = {name: array for name, array in outputs.items() if array is not None}
         if arrays or len(present_inputs) != len(inputs) or len(present_outputs) != len(outputs):
-            raise ManifestError(f"{case.path} does not hold one array for each input and output", str(artifact.path), _RESTORE)
+            raise ManifestError(
+                f"{case.path} does not hold one array for each input and output", str(artifact.path), _RESTORE
+            )
         limits = {name: Tolerance(abs=absolute, rel=relative) for name, absolute, relative in case.tolerance}
         return cls(Path(case.path).stem, case.variant, present_inputs, present_outputs, limits)
 
@@ -125,6 +127,8 @@ def open_artifact(path: str | Path) -> Artifact:
         raise ManifestError(problem, str(folder), "give the path of a NAME.edge folder, made by: edge export")
     file = folder / manifest.FILE_NAME
     if not file.is_file():
-        raise ManifestError(f"no {manifest.FILE_NAME} in it", str(folder), "an artifact is a folder made by: edge export")
+        raise ManifestError(
+            f"no {manifest.FILE_NAME} in it", str(folder), "an artifact is a folder made by: edge export"
+        )
     text = files.read_bytes(file, limit_bytes=manifest.MAX_BYTES, error=ManifestError)
     return Artifact(folder, manifest.parse(text, where=str(file)))

@@ -40,7 +40,10 @@ VERBS = {
 }
 
 # What an extra's verbs can't start without, by import name
-NEEDS = {"export": ("export_tools", "torch", "onnx", "onnxscript", "rich"), "bench": ("bench", "psutil", "rich")}
+NEEDS = {
+    "export": ("export_tools", "torch", "onnx", "onnxscript", "rich"),
+    "bench": ("bench", "psutil", "rich"),
+}
 
 EXAMPLES = """\
 examples:
@@ -86,7 +89,9 @@ def _dispatch(words: list[str]) -> int:
     missing = _missing(verb)
     if missing:
         raise UnsupportedSystem(
-            f"edge {name} is a host verb and needs {', '.join(missing)}", sys.executable, f"install it: {_pip_line(verb)}"
+            f"edge {name} is a host verb and needs {', '.join(missing)}",
+            sys.executable,
+            f"install it: {_pip_line(verb)}",
         )
     module, function = verb.function.split(":")
     status: int = getattr(importlib.import_module(module), function)(words[1:])
@@ -94,7 +99,11 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f"edge {__version__} – a PyTorch model on a small board: exported, verified, measured", "", "usage: edge VERB ..."]
+    lines = [
+        f"edge {__version__} – a PyTorch model on a small board: exported, verified, measured",
+        "",
+        "usage: edge VERB ...",
+    ]
     lines.append("")
     for name, verb in VERBS.items():
         if _missing(verb):
@@ -130,19 +139,15 @@ def _our_bug(words: list[str]) -> int:
     import tempfile  # noqa: PLC0415 - costs 10 ms, needed once in a blue moon
     import traceback  # noqa: PLC0415 - as above
 
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="edge-bug-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as report:
+    with tempfile.NamedTemporaryFile("w", prefix="edge-bug-", suffix=".txt", delete=False, encoding="utf-8") as report:
         report.write(f"edge {__version__}, Python {sys.version}\nwords: {words!r}\n\n{traceback.format_exc()}")
     if "-v" in words or "--verbose" in words:
         traceback.print_exc()
     error = sys.exception()
-    print(
-        f"edge: a bug of ours: {type(error).__name__}: {str(error)[:500]} – {report.name} – please report it with that file",
-        file=sys.stderr,
-    )
+    what = f"a bug of ours: {type(error).__name__}: {str(error)[:500]}"
+    print(f"edge: {what} – {report.name} – please report it with that file", file=sys.stderr)
     return OUR_BUG
 
 
-def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+def _stop(_signum: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt

@@ -94,7 +94,10 @@ class Fields:
         value = self._take(key)
         if not isinstance(value, dict) or len(value) > limit:
             self.refuse(key, f"is not an object of at most {limit} entries")
-        return {name: Fields(item, self._where, f"{self._join(key)}.{name[:80]}", self._error) for name, item in value.items()}
+        return {
+            name: Fields(item, self._where, f"{self._join(key)}.{name[:80]}", self._error)
+            for name, item in value.items()
+        }
 
     def integers(self, key: str, *, limit: int, low: int = 0, high: int = MAX_INTEGER) -> tuple[int, ...]:
         """Return a list of at most `limit` integers in [low, high]."""
@@ -109,7 +112,10 @@ class Fields:
         values = self._list(key, limit)
         for index, value in enumerate(values):
             if not isinstance(value, str) or len(value) > MAX_STRING:
-                self.refuse(f"{key}[{index}]", f"is {_kind(value)}, expected a string of at most {MAX_STRING} characters")
+                self.refuse(
+                    f"{key}[{index}]",
+                    f"is {_kind(value)}, expected a string of at most {MAX_STRING} characters",
+                )
         return tuple(values)
 
     def names(self) -> tuple[str, ...]:
@@ -209,7 +215,9 @@ def as_json(value: Mapping[str, Any]) -> str:
 def _written(value: object, indent: str) -> str:
     deeper = indent + "  "
     if isinstance(value, Mapping) and value:
-        items = [f"{deeper}{json.dumps(key, ensure_ascii=False)}: {_written(item, deeper)}" for key, item in value.items()]
+        items = [
+            f"{deeper}{json.dumps(key, ensure_ascii=False)}: {_written(item, deeper)}" for key, item in value.items()
+        ]
         return "{\n" + ",\n".join(items) + f"\n{indent}}}"
     if isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value):
         return "[\n" + ",\n".join(deeper + _written(item, deeper) for item in value) + f"\n{indent}]"
@@ -231,7 +239,14 @@ def _depth(value: object) -> int:
 
 
 def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "an integer", float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a boolean",
+        int: "an integer",
+        float: "a number",
+    }
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 

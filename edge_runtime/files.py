@@ -22,7 +22,7 @@ def read_bytes(path: Path, *, limit_bytes: int, error: type[InputError] = InputE
     """Return the content of a regular file of at most `limit_bytes`; raise `error` for anything else."""
     try:
         # without O_NONBLOCK, opening a FIFO someone put there would wait for ever
-        with open(path, "rb", opener=_open_without_waiting) as stream:  # noqa: PTH123 - Path.open takes no opener
+        with open(path, "rb", opener=_open_without_waiting) as stream:
             if not _is_regular(stream.fileno()):
                 raise error("not a regular file", str(path), "give the path of a file")
             content = stream.read(limit_bytes + 1)
@@ -37,7 +37,7 @@ def sha256(path: Path, *, error: type[InputError] = InputError) -> str:
     """Return the hexadecimal SHA-256 of a file, read as a stream."""
     digest = hashlib.sha256()
     try:
-        with open(path, "rb", opener=_open_without_waiting) as stream:  # noqa: PTH123 - Path.open takes no opener
+        with open(path, "rb", opener=_open_without_waiting) as stream:
             if not _is_regular(stream.fileno()):
                 raise error("not a regular file", str(path), "the artifact was tampered with; make it again")
             while chunk := stream.read(CHUNK_BYTES):
@@ -102,7 +102,9 @@ def refuse_existing(path: Path, *, replace: bool, marker: str) -> None:
         raise OutputExists("the output is there already", str(path), "choose another path, or replace it with --force")
     if path.is_symlink() or not (path / marker).is_file():
         raise OutputExists(
-            f"it is there and holds no {marker}, so it is not ours to replace", str(path), "choose another path"
+            f"it is there and holds no {marker}, so it is not ours to replace",
+            str(path),
+            "choose another path",
         )
 
 
@@ -194,5 +196,7 @@ def _reason(problem: OSError) -> str:
 
 def _unwritable(problem: OSError, path: Path) -> Unwritable:
     return Unwritable(
-        f"can't write: {_reason(problem)}", str(path), "check permissions and free space, or choose another place"
+        f"can't write: {_reason(problem)}",
+        str(path),
+        "check permissions and free space, or choose another place",
     )

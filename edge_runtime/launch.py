@@ -41,7 +41,9 @@ def own_command() -> Command:
     return Command((sys.executable, "-P", "-m", "edge_runtime.worker"), environment)
 
 
-def run_worker(command: Command, job: Mapping[str, Any], *, threads: int, timeout_s: float) -> dict[str, dict[str, Any]]:
+def run_worker(
+    command: Command, job: Mapping[str, Any], *, threads: int, timeout_s: float
+) -> dict[str, dict[str, Any]]:
     """Run one job in a fresh process; return its events by name.
 
     job: what `worker` reads, without "spawned_ns", which is set here, at the last moment.
@@ -70,14 +72,16 @@ def run_worker(command: Command, job: Mapping[str, Any], *, threads: int, timeou
             status = process.wait(timeout=10)
             if status != 0 or "end" not in events:
                 raise WorkerLost(_fate(status), where, _tail(log))
-            return events
         except subprocess.TimeoutExpired as problem:
             raise WorkerLost("it said its end and did not leave", where, _tail(log)) from problem
         finally:
             _end(process)
+    return events
 
 
-def _read_events(stdout: IO[bytes], deadline: float, timeout_s: float, where: str, log: IO[bytes]) -> dict[str, dict[str, Any]]:
+def _read_events(
+    stdout: IO[bytes], deadline: float, timeout_s: float, where: str, log: IO[bytes]
+) -> dict[str, dict[str, Any]]:
     events: dict[str, dict[str, Any]] = {}
     pending = b""
     with selectors.DefaultSelector() as selector:
@@ -120,7 +124,11 @@ def _tail(log: IO[bytes]) -> str:
     size = log.seek(0, os.SEEK_END)
     log.seek(max(0, size - TAIL_BYTES))
     text = log.read().decode(errors="replace").strip()
-    return f"its last words: {' | '.join(text.splitlines()[-3:])}" if text else "it said nothing on stderr; look for an OOM kill: dmesg"
+    return (
+        f"its last words: {' | '.join(text.splitlines()[-3:])}"
+        if text
+        else "it said nothing on stderr; look for an OOM kill: dmesg"
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

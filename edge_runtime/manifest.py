@@ -140,34 +140,36 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the document as text, the same for the same content."""
-        return decode.as_json(
-            {
-                "kind": KIND,
-                "schema": SCHEMA,
-                "name": self.name,
-                "version": self.version,
-                "created": self.created,
-                "producer": dict(self.producer),
-                "source": {
-                    "entry": self.source_entry,
-                    "weights_sha256": self.source_weights_sha256,
-                    "framework": self.source_framework,
-                },
-                "requires": {
-                    "onnxruntime": self.requires_onnxruntime,
-                    "opset": self.requires_opset,
-                    "ir": self.requires_ir,
-                },
-                "serial": self.serial,
-                "peak_bytes": self.peak_bytes,
-                "inputs": [_port_document(port) for port in self.inputs],
-                "outputs": [_port_document(port) for port in self.outputs],
-                "state": None if self.state is None else [{"input": s.input, "output": s.output} for s in self.state],
-                "labels": None if self.labels is None else list(self.labels),
-                "variants": [_variant_document(variant) for variant in self.variants],
-                "golden": [_golden_document(case) for case in self.golden],
-            }
-        )
+        return decode.as_json(self.to_document())
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        return {
+            "kind": KIND,
+            "schema": SCHEMA,
+            "name": self.name,
+            "version": self.version,
+            "created": self.created,
+            "producer": dict(self.producer),
+            "source": {
+                "entry": self.source_entry,
+                "weights_sha256": self.source_weights_sha256,
+                "framework": self.source_framework,
+            },
+            "requires": {
+                "onnxruntime": self.requires_onnxruntime,
+                "opset": self.requires_opset,
+                "ir": self.requires_ir,
+            },
+            "serial": self.serial,
+            "peak_bytes": self.peak_bytes,
+            "inputs": [_port_document(port) for port in self.inputs],
+            "outputs": [_port_document(port) for port in self.outputs],
+            "state": None if self.state is None else [{"input": s.input, "output": s.output} for s in self.state],
+            "labels": None if self.labels is None else list(self.labels),
+            "variants": [_variant_document(variant) for variant in self.variants],
+            "golden": [_golden_document(case) for case in self.golden],
+        }
 
 
 def parse(text: str | bytes, *, where: str) -> Manifest:
@@ -179,7 +181,9 @@ def parse(text: str | bytes, *, where: str) -> Manifest:
         name=_plain_name(fields, "name"),
         version=fields.string("version", limit=100),
         created=fields.string("created", limit=40),
-        producer=tuple((tool, producer.optional(tool, producer.string)) for tool in ("edge", "torch", "onnx", "onnxruntime")),
+        producer=tuple(
+            (tool, producer.optional(tool, producer.string)) for tool in ("edge", "torch", "onnx", "onnxruntime")
+        ),
         source_entry=source.string("entry"),
         source_weights_sha256=source.optional("weights_sha256", lambda key: _sha256(source, key)),
         source_framework=source.string("framework", limit=40),
@@ -299,7 +303,9 @@ def _verification(fields: decode.Fields) -> Verification:
 
 def _accuracy(fields: decode.Fields) -> Accuracy:
     accuracy = Accuracy(
-        metric=fields.string("metric", limit=200), value=fields.number("value"), samples=fields.integer("samples")
+        metric=fields.string("metric", limit=200),
+        value=fields.number("value"),
+        samples=fields.integer("samples"),
     )
     fields.finish()
     return accuracy
@@ -337,7 +343,7 @@ def _plain_name(fields: decode.Fields, key: str) -> str:
 
 
 def is_plain_name(name: str) -> bool:
-    """Return whether a name can be a folder, a shell word and a key: letters, digits, ``._-``, no leading dot or dash."""
+    """Return whether a name can be a folder, a shell word and a key: ASCII, no leading dot or dash."""
     return (
         0 < len(name) <= 100  # noqa: PLR2004 - long enough for people, short enough for file systems
         and name.isascii()
@@ -356,7 +362,11 @@ def _release(fields: decode.Fields, key: str) -> str:
 def _path(fields: decode.Fields, key: str) -> str:
     path = fields.string(key, limit=500)
     if not is_plain_relative(path):
-        fields.refuse(key, f"is {path!r}, which is not a plain path inside the artifact", "never load it; it may be hostile")
+        fields.refuse(
+            key,
+            f"is {path!r}, which is not a plain path inside the artifact",
+            "never load it; it may be hostile",
+        )
     return path
 
 

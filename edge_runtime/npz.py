@@ -43,7 +43,9 @@ def read(path: Path, *, limit_bytes: int = MAX_BYTES) -> dict[str, Array]:
                 raise WrongInput(f"{len(members)} arrays", str(path), f"at most {MAX_ARRAYS} are read from one file")
             if sum(member.file_size for member in members) > limit_bytes:
                 raise WrongInput(
-                    f"unpacks to more than {limit_bytes} bytes", str(path), "split the data into several files"
+                    f"unpacks to more than {limit_bytes} bytes",
+                    str(path),
+                    "split the data into several files",
                 )
             arrays: dict[str, Array] = {}
             for member in members:
@@ -55,7 +57,14 @@ def read(path: Path, *, limit_bytes: int = MAX_BYTES) -> dict[str, Array]:
                     data = stream.read(member.file_size + 1)
                 arrays[name] = _array(data, str(path), name)
             return arrays
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as problem:
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        NotImplementedError,
+        EOFError,
+        OSError,
+        RuntimeError,
+    ) as problem:
         raise WrongInput(f"broken .npz: {problem}", str(path), "save it again with numpy.savez") from problem
     except Exception as problem:
         # zlib.error is no subclass of anything above; lzma and bz2 have their own too
@@ -86,7 +95,11 @@ def _array(data: bytes, where: str, name: str) -> Array:
     try:
         version = npy.read_magic(stream)
         if version not in {(1, 0), (2, 0)}:
-            raise WrongInput(f"{name[:80]!r} is .npy format {version}", where, "formats 1.0 and 2.0 hold numbers; use these")
+            raise WrongInput(
+                f"{name[:80]!r} is .npy format {version}",
+                where,
+                "formats 1.0 and 2.0 hold numbers; use these",
+            )
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = header(stream, max_header_size=MAX_HEADER_BYTES)
     except (ValueError, EOFError, TypeError, SyntaxError, MemoryError, RecursionError) as problem:
@@ -97,7 +110,11 @@ def _array(data: bytes, where: str, name: str) -> Array:
         raise WrongInput(f"{name[:80]!r} has the shape {str(shape)[:80]}", where, hint)
     promised, there = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
     if promised != there:
-        raise WrongInput(f"{name[:80]!r} promises {promised} bytes and holds {there}", where, "the file is truncated or damaged")
+        raise WrongInput(
+            f"{name[:80]!r} promises {promised} bytes and holds {there}",
+            where,
+            "the file is truncated or damaged",
+        )
     flat: Array = np.frombuffer(data, dtype=dtype, offset=stream.tell(), count=math.prod(shape))
     # frombuffer is read-only and keeps the whole file alive; callers own what they get
     return flat.reshape(shape, order="F" if fortran else "C").copy()

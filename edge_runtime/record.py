@@ -179,9 +179,9 @@ def parse(text: str | bytes, *, where: str) -> Record:
     names = [contender.name for contender in record.contenders]
     if len(set(names)) != len(names):
         fields.refuse("contenders", "names one twice")
-    for part in (*record.launches, *record.memory):
-        if part.contender not in names:
-            fields.refuse("launches", f"is of {part.contender[:80]!r}, which is no contender of this record")
+    for name in (*(one.contender for one in record.launches), *(one.contender for one in record.memory)):
+        if name not in names:
+            fields.refuse("launches", f"name {name[:80]!r}, which is no contender of this record")
     return record
 
 

@@ -77,7 +77,9 @@ class Plan:
         if self.rounds is not None and self.rounds < 1:
             raise UsageError(f"{self.rounds} rounds", "the plan", "ask for at least one")
         if self.budget_s <= 0 or self.precision <= 0 or self.margin <= 0:
-            raise UsageError("a budget, precision or margin that is not above zero", "the plan", "give positive numbers")
+            raise UsageError(
+                "a budget, precision or margin that is not above zero", "the plan", "give positive numbers"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +108,7 @@ def conduct(
     checks all golden cases first. keep is given the record after each round, so that a crash loses one round.
     Raises what the workers raise; see `launch.run_worker`.
     """
-    begin = time.monotonic()
-    run = _Run(entries, plan, board, inputs, progress, begin)
+    run = _Run(entries, plan, board=board, inputs=inputs, progress=progress)
     run.measure_memory()
     longest_s = 0.0
     while (reason := run.reason_to_stop(longest_s)) is None:
@@ -140,7 +141,11 @@ def measure(
             path = Path(folder, "inputs.npz")
             npz.write(path, dict(inputs))
         return conduct(
-            [own_entry(model.artifact, model.variant.name)], chosen, board="local", inputs=path, progress=progress
+            [own_entry(model.artifact, model.variant.name)],
+            chosen,
+            board="local",
+            inputs=path,
+            progress=progress,
         )
 
 
@@ -150,13 +155,14 @@ def own_entry(artifact: Artifact, variant: str) -> Entry:
 
 
 def turning_order(count: int, round_index: int) -> tuple[int, ...]:
-    """Return the order of `count` contenders in a round: every other round backwards, and turned by one each pair.
+    """Return the order of `count` contenders in a round: turned by one each round (AB BA AB …, ABC BCA CAB …).
 
-    Over 2 * count rounds each contender stands in each place equally often, and follows each other equally often.
+    Over `count` rounds each contender stands in each place once. With three or more, every other such cycle runs
+    backwards, so that nobody always follows the same neighbour.
     """
-    start = round_index // 2
-    order = [(start + place) % count for place in range(count)]
-    return tuple(reversed(order)) if round_index % 2 else tuple(order)
+    order = [(round_index + place) % count for place in range(count)]
+    backwards = count > 2 and (round_index // count) % 2 == 1  # noqa: PLR2004 - two have no neighbours to swap
+    return tuple(reversed(order)) if backwards else tuple(order)
 
 
 class _Run:
@@ -166,13 +172,13 @@ class _Run:
         self,
         entries: Sequence[Entry],
         plan: Plan,
+        *,
         board: str,
         inputs: Path | None,
         progress: Callable[[Progress], None],
-        begin: float,
     ) -> None:
         self._entries, self._plan, self._board, self._inputs = entries, plan, board, inputs
-        self._progress, self._begin = progress, begin
+        self._progress, self._begin = progress, time.monotonic()
         self._cpus = available_cpus()[-plan.threads :]  # the first CPU serves most interrupts
         self._created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._contenders: list[MeasuredContender] = []
@@ -259,7 +265,13 @@ class _Run:
         elapsed = time.monotonic() - self._begin
         rounds = plan.rounds if plan.rounds is not None else MAX_ROUNDS
         self._progress(
-            Progress(contender=entry.name, round=round_index, rounds=rounds, elapsed_s=elapsed, budget_s=plan.budget_s)
+            Progress(
+                contender=entry.name,
+                round=round_index,
+                rounds=rounds,
+                elapsed_s=elapsed,
+                budget_s=plan.budget_s,
+            )
         )
         job = {
             "kind": kind,

@@ -75,7 +75,9 @@ class Model:
     the caller. Names that are no Python words go in as ``model(**{"input.1": x})``.
     """
 
-    def __init__(self, artifact: Artifact, variant: Variant, session: onnxruntime.InferenceSession, threads: int) -> None:
+    def __init__(
+        self, artifact: Artifact, variant: Variant, session: onnxruntime.InferenceSession, threads: int
+    ) -> None:
         self.artifact, self.variant, self.threads = artifact, variant, threads
         self.inputs: tuple[Port, ...] = artifact.manifest.inputs
         self.outputs: tuple[Port, ...] = artifact.manifest.outputs
@@ -105,7 +107,8 @@ class Model:
         Raises as a call does.
         """
         self._check(inputs)
-        return BoundCall(self._open_session(), self.outputs, inputs, self._sizes(inputs), self._run_options, self._where)
+        session, sizes = self._open_session(), self._sizes(inputs)
+        return BoundCall(session, self.outputs, inputs, sizes=sizes, run_options=self._run_options, where=self._where)
 
     def close(self) -> None:
         """Free the session; calls after this raise UsageError. Closing twice does no harm."""
@@ -114,7 +117,9 @@ class Model:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _open_session(self) -> onnxruntime.InferenceSession:
@@ -178,6 +183,7 @@ class BoundCall:
         session: onnxruntime.InferenceSession,
         ports: tuple[Port, ...],
         inputs: Mapping[str, Array],
+        *,
         sizes: Mapping[str, int],
         run_options: onnxruntime.RunOptions,
         where: str,
@@ -223,7 +229,11 @@ def translated(problem: Exception, where: str) -> EdgeError | None:
         return UnsupportedModel(
             f"an operator has no CPU kernel: {message}", where, "export with another --opset or --exporter"
         )
-    newer = ("Unsupported model IR version", "is under development and support for this is limited", "is till opset")
+    newer = (
+        "Unsupported model IR version",
+        "is under development and support for this is limited",
+        "is till opset",
+    )
     if any(phrase in message for phrase in newer):
         hint = f"install a newer onnxruntime (here: {onnxruntime.__version__}), or export with a lower --opset"
         return UnsupportedModel(f"the model is newer than this onnxruntime: {message}", where, hint)
@@ -232,7 +242,9 @@ def translated(problem: Exception, where: str) -> EdgeError | None:
     if isinstance(problem, capi.InvalidProtobuf | capi.InvalidGraph | capi.NoSuchFile | capi.NoModel):
         return InvalidModel(f"not a valid ONNX model: {message}", where, "export the artifact again")
     if isinstance(problem, ONNXRUNTIME_ERRORS):
-        return InvalidModel(f"onnxruntime failed: {message}", where, "run: edge check; if it passes, the input is to blame")
+        return InvalidModel(
+            f"onnxruntime failed: {message}", where, "run: edge check; if it passes, the input is to blame"
+        )
     return None
 
 
@@ -280,7 +292,7 @@ def open_model(path: Path, *, threads: int, where: str) -> onnxruntime.Inference
     options.log_severity_level = 4  # fatal only: everything else reaches the user as one of our errors
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # noqa: BLE001 - translated exhaustively, re-raised when unknown
+    except Exception as problem:
         known = translated(problem, where)
         if known is None:
             raise
@@ -309,7 +321,10 @@ def _match_ports(
     session: onnxruntime.InferenceSession, inputs: tuple[Port, ...], outputs: tuple[Port, ...], where: str
 ) -> None:
     """Refuse a manifest that describes another model than the file holds: bound buffers rely on it."""
-    for what, ports, nodes in (("input", inputs, session.get_inputs()), ("output", outputs, session.get_outputs())):
+    for what, ports, nodes in (
+        ("input", inputs, session.get_inputs()),
+        ("output", outputs, session.get_outputs()),
+    ):
         found = {node.name: node for node in nodes}
         if set(found) != {port.name for port in ports}:
             names = f"{sorted(found)}, the manifest says {sorted(port.name for port in ports)}"
@@ -319,10 +334,18 @@ def _match_ports(
             dtype = DTYPES.get(node.type)
             if dtype is None:
                 raise UnsupportedModel(
-                    f'{what} "{port.name}" is a {node.type}, which is not supported yet', where, "cast it inside the model"
+                    f'{what} "{port.name}" is a {node.type}, which is not supported yet',
+                    where,
+                    "cast it inside the model",
                 )
-            fixed = [(mine, theirs) for mine, theirs in zip(port.shape, node.shape, strict=False) if isinstance(theirs, int)]
-            if dtype != port.dtype or len(node.shape) != len(port.shape) or any(mine != theirs for mine, theirs in fixed):
+            fixed = [
+                (mine, theirs) for mine, theirs in zip(port.shape, node.shape, strict=False) if isinstance(theirs, int)
+            ]
+            if (
+                dtype != port.dtype
+                or len(node.shape) != len(port.shape)
+                or any(mine != theirs for mine, theirs in fixed)
+            ):
                 told = f"{dtype}[{', '.join(map(str, node.shape))}], the manifest says {port}"
                 raise ManifestError(f'{what} "{port.name}" is {told}', where, "export the artifact again")
 

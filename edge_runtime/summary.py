@@ -18,8 +18,10 @@ PERCENTILES = (("p50", 50.0), ("p90", 90.0), ("p99", 99.0))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Nanoseconds a call. A percentile that the samples can't bound is None; min and max carry their range over
-    launches instead of a confidence interval.
+    """Nanoseconds a call.
+
+    A percentile that the samples can't bound is None; min and max carry their range over launches instead of a
+    confidence interval.
     """
 
     min: Interval
@@ -32,7 +34,9 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryUse:
-    """Bytes. total_peak: the most resident ever.   model_steady: what the model adds to Pss in steady state.
+    """Bytes.
+
+    total_peak: the most resident ever.   model_steady: what the model adds to Pss in steady state.
     resident: VmRSS in steady state.   base: Pss with the engine imported and no model.
     """
 
@@ -94,9 +98,7 @@ def comparisons(record: Record, *, contender: str) -> tuple[Comparison, ...]:
 
 def compare(record: Record, *, baseline: str, contender: str) -> Comparison:
     """Compare two contenders of a record round by round; "invalid" when either answered wrongly."""
-    wrong = any(
-        other.answers.agree is False for other in record.contenders if other.name in {baseline, contender}
-    )
+    wrong = any(other.answers.agree is False for other in record.contenders if other.name in {baseline, contender})
     slow = {launch.round: percentile(launch.block_ns, 50) for launch in record.launches_of(baseline)}
     fast = {launch.round: percentile(launch.block_ns, 50) for launch in record.launches_of(contender)}
     rounds = sorted(slow.keys() & fast.keys())
@@ -177,7 +179,9 @@ def _memory_use(readings: list[MemoryLaunch]) -> MemoryUse | None:
     base, steady = reading.points["base"], reading.points["steady"]
     peaks = [point.peak for point in reading.points.values()]
     known = [peak for peak in peaks if peak is not None]
-    model = None if steady.proportional is None or base.proportional is None else steady.proportional - base.proportional
+    model = (
+        None if steady.proportional is None or base.proportional is None else steady.proportional - base.proportional
+    )
     return MemoryUse(
         total_peak=max(known) if len(known) == len(peaks) else None,
         model_steady=model,

@@ -14,8 +14,10 @@ GROUP_NS = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockPlan:
-    """How one block is taken: warm up for at least `warmup_s` and `warmup_calls`, then sample until both `block_s`
-    have passed and `min_samples` are there, or `max_samples` are.
+    """How one block is taken.
+
+    Warm up for at least `warmup_s` seconds and `warmup_calls` calls; then sample until `block_s` have passed and
+    `min_samples` are there, or until `max_samples` are.
     """
 
     warmup_s: float = 0.5
@@ -26,8 +28,15 @@ class BlockPlan:
 
     def __post_init__(self) -> None:
         """Refuse a plan that would measure nothing."""
-        if self.warmup_s < 0 or self.warmup_calls < 1 or self.block_s < 0 or not 1 <= self.min_samples <= self.max_samples:
-            raise UsageError(f"a block of {self}", "timing.BlockPlan", "ask for at least one warm-up call and one sample")
+        if (
+            self.warmup_s < 0
+            or self.warmup_calls < 1
+            or self.block_s < 0
+            or not 1 <= self.min_samples <= self.max_samples
+        ):
+            raise UsageError(
+                f"a block of {self}", "timing.BlockPlan", "ask for at least one warm-up call and one sample"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,23 +54,17 @@ class Block:
 
 def take_block(step: Callable[[], object], plan: BlockPlan, *, clock: Clock = time.perf_counter_ns) -> Block:
     """Warm `step` up and sample it; whatever it raises goes through."""
-    warmup: list[int] = []
     begin = clock()
-    for _ in range(plan.warmup_calls):
-        warmup.append(_time_group(step, 1, clock))
+    warmup = [_time_group(step, 1, clock) for _ in range(plan.warmup_calls)]
     # the least disturbed call decides the group: a slow first one must not make the groups too small
-    group = max(1, -(-GROUP_NS // max(1, min(warmup))))
-    if min(warmup) * 2 > GROUP_NS:
-        group = 1
+    group = max(1, GROUP_NS // max(1, min(warmup)))
     # a warm-up is evidence, not data: of fast calls, as many groups are stored as of the block, at most
     warmup_group = max(group, round(plan.warmup_s * 1e9 / plan.max_samples / max(1, min(warmup))))
     while clock() - begin < plan.warmup_s * 1e9:
         warmup.append(_time_group(step, warmup_group, clock))
     samples: list[int] = []
     begin = clock()
-    while len(samples) < plan.max_samples and (
-        len(samples) < plan.min_samples or clock() - begin < plan.block_s * 1e9
-    ):
+    while len(samples) < plan.max_samples and (len(samples) < plan.min_samples or clock() - begin < plan.block_s * 1e9):
         samples.append(_time_group(step, group, clock))
     return Block(warmup_ns=tuple(warmup), block_ns=tuple(samples), calls_per_sample=group)
 

@@ -1,5 +1,9 @@
 """Numbers to text: one place chooses between microseconds and milliseconds, KiB and MiB."""
 
+from collections.abc import Callable
+
+Text = Callable[[float], str]
+
 
 def duration(ns: float) -> str:
     """Return nanoseconds as text with three significant digits: ``412 ns``, ``2.15 us``, ``104 ms``, ``3.20 s``."""

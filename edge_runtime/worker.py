@@ -58,7 +58,12 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
     send({"event": "hello", "protocol": PROTOCOL, "pid": os.getpid()})
     contender = _open(
         job["contender"],
-        Job(artifact=Path(job["artifact"]), variant=job["variant"], threads=job["threads"], options=job["options"]),
+        Job(
+            artifact=Path(job["artifact"]),
+            variant=job["variant"],
+            threads=job["threads"],
+            options=job["options"],
+        ),
     )
     phases = {"spawn": started_ns - job["spawned_ns"]}
     engine, phases["import"] = _timed(contender.import_engine)
@@ -160,16 +165,18 @@ def _timing_event(step: Step, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _memory_event(points: Mapping[str, sensors.Memory], *, resettable: bool) -> dict[str, Any]:
-    base = points["base"].resident
-    load_peak, run_peak = points["loaded"].peak, points["steady"].peak
-    known = resettable and base is not None and load_peak is not None and run_peak is not None
+    base = points["base"].resident if resettable else None
     return {
         "event": "memory",
         "points": {name: asdict(point) for name, point in points.items()},
-        # without a reset the peak is the whole process's, and saying it of one phase would be wrong
-        "load_peak_bytes": max(0, load_peak - base) if known else None,
-        "run_peak_bytes": max(0, run_peak - base) if known else None,
+        "load_peak_bytes": _above(base, points["loaded"].peak),
+        "run_peak_bytes": _above(base, points["steady"].peak),
     }
+
+
+def _above(base: int | None, peak: int | None) -> int | None:
+    # without a reset of the peak it is the whole process's, and saying it of one phase would be wrong
+    return None if base is None or peak is None else max(0, peak - base)
 
 
 def _open(reference: str, job: Job) -> Contender:

@@ -1,0 +1,84 @@
+"""`edge info`: what is in an artifact, read from its manifest alone. Needs neither numpy nor onnxruntime."""
+
+from edge_runtime import units
+from edge_runtime.artifact import Artifact, open_artifact
+from edge_runtime.console import Console, table, verb_parser
+from edge_runtime.manifest import Port, Variant
+
+EXAMPLES = ("edge info digits.edge", "edge info digits.edge --json | jq .manifest.inputs")
+
+
+def info(argv: list[str]) -> int:
+    """Print an artifact's description; exit 3 when its manifest is damaged. Hashes are `edge check`'s work."""
+    parser = verb_parser(
+        "info", "What is in an artifact: inputs, outputs, variants, sizes, where it came from.", EXAMPLES
+    )
+    parser.add_argument("artifact", metavar="NAME.edge", help="the artifact's folder")
+    options = parser.parse_args(argv)
+    console = Console.of(options)
+    artifact = open_artifact(options.artifact)
+    if not options.json:
+        console.say(_described(artifact))
+    console.answer(
+        {
+            "kind": "edge-info",
+            "schema": 1,
+            "path": str(artifact.path),
+            "manifest": artifact.manifest.to_document(),
+        }
+    )
+    return 0
+
+
+def _described(artifact: Artifact) -> str:
+    manifest = artifact.manifest
+    producer = ", ".join(f"{tool} {version}" for tool, version in manifest.producer if version)
+    needs = manifest.requires_onnxruntime
+    facts = [
+        ("artifact", f"{manifest.name} {manifest.version}"),
+        ("created", f"{manifest.created} by {producer}"),
+        ("source", f"{manifest.source_entry} ({manifest.source_framework})"),
+        ("needs", f"onnxruntime >= {needs} (opset {manifest.requires_opset}, IR {manifest.requires_ir})"),
+    ]
+    if manifest.source_weights_sha256:
+        facts.append(("weights", f"SHA-256 {manifest.source_weights_sha256}"))
+    facts.append(("golden", f"{len(manifest.golden)} cases"))
+    parts = [
+        table(facts),
+        table([("inputs", "dtype and shape", "tested at"), *(_port_row(port) for port in manifest.inputs)]),
+        table([("outputs", "dtype and shape"), *((port.name, str(port)) for port in manifest.outputs)]),
+        table(
+            [
+                (
+                    "variants",
+                    "precision",
+                    "size",
+                    "opset",
+                    "exporter",
+                    "operators",
+                    "worst error / tolerance",
+                ),
+                *(_variant_row(artifact, variant) for variant in manifest.variants),
+            ],
+            "<<>><><",
+        ),
+    ]
+    return "\n\n".join(parts)
+
+
+def _port_row(port: Port) -> tuple[str, str, str]:
+    tested = "; ".join(f"{name} = {', '.join(map(str, sizes))}" for name, sizes in port.tested or ())
+    return port.name, str(port), tested or "fixed"
+
+
+def _variant_row(artifact: Artifact, variant: Variant) -> tuple[str, ...]:
+    proof = variant.verification
+    return (
+        variant.name,
+        variant.precision,
+        units.size(artifact.size_bytes(variant)),
+        str(variant.opset_written),
+        variant.exporter,
+        str(sum(count for _, count in variant.operators)),
+        "not verified" if proof is None else f"{proof.worst_rel:.2g} / {proof.tolerance:.2g} in {proof.cases} cases",
+    )

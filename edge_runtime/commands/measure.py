@@ -1,0 +1,150 @@
+"""`edge measure`: latency and memory of an artifact on this machine, from fresh workers."""
+
+from pathlib import Path
+
+from edge_runtime import summary, units
+from edge_runtime.commands.arrays import add_input_flag, read_inputs
+from edge_runtime.console import Console, table, verb_parser
+from edge_runtime.environment import available_cpus
+from edge_runtime.errors import OutputExists
+from edge_runtime.record import Record
+from edge_runtime.rounds import Plan, Progress
+from edge_runtime.rounds import measure as measured
+from edge_runtime.session import load
+from edge_runtime.stats import Interval
+
+EXAMPLES = (
+    "edge measure digits.edge",
+    "edge measure digits.edge --threads 2 --budget 60 -o record.json",
+    "edge measure digits.edge --input image=x.npy --json",
+)
+
+
+def measure(argv: list[str]) -> int:
+    """Measure an artifact; print a table or the record as JSON."""
+    parser = verb_parser(
+        "measure",
+        "Cold start, latency, throughput and memory on this machine, each launch in a fresh process.",
+        EXAMPLES,
+    )
+    parser.add_argument("artifact", metavar="NAME.edge", help="the artifact's folder")
+    add_input_flag(parser, otherwise="otherwise the first golden case is used")
+    parser.add_argument("--variant", default="auto", help="a name from edge info (default: the reference)")
+    parser.add_argument("--threads", metavar="N", type=int, default=1, help="intra-op threads (default: 1)")
+    parser.add_argument("--launches", metavar="N", type=int, help="how many (default: until p50 is within --precision)")
+    parser.add_argument("--budget", metavar="S", type=float, default=30.0, help="seconds to spend (default: 30)")
+    parser.add_argument("--precision", metavar="P", type=float, default=0.01, help="half-width of p50 (default: 0.01)")
+    parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, raw samples and all")
+    parser.add_argument("--force", action="store_true", help="replace the record file")
+    options = parser.parse_args(argv)
+    console = Console.of(options)
+    if options.output is not None and options.output.exists() and not options.force:
+        raise OutputExists("the output is there already", str(options.output), "replace it with --force")
+    plan = Plan(rounds=options.launches, budget_s=options.budget, precision=options.precision, threads=options.threads)
+    with load(options.artifact, variant=options.variant, threads=options.threads) as model:
+        inputs = read_inputs(options.input, model.inputs) if options.input else None
+        record = measured(model, inputs, plan=plan, progress=lambda now: console.progress(_told(now)))
+    console.clear_line()
+    if options.output is not None:
+        record.save(options.output)
+    if not options.json:
+        console.say(_described(record))
+        if options.output is not None:
+            console.say(f"\nrecord: {options.output}")
+    console.answer({**record.to_document(), "summary": summary.document(record, ())})
+    return 0 if record.stop_reason != "invalid" else 1
+
+
+def _told(now: Progress) -> str:
+    doing = "memory" if now.round is None else f"launch {now.round + 1} of at most {now.rounds}"
+    return f"measuring: {doing}, {now.elapsed_s:.0f} s of {now.budget_s:.0f} s"
+
+
+def _described(record: Record) -> str:
+    standing = summary.standings(record)[0]
+    machine, config = record.machine, record.config
+    ram = "RAM unknown" if machine.ram_bytes is None else f"{units.size(machine.ram_bytes)} RAM"
+    shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in config.shapes.items())
+    parts = [
+        table(
+            [
+                (
+                    "machine",
+                    f"{machine.model}, {machine.cores} of {len(available_cpus())} CPUs usable, {ram}",
+                ),
+                (
+                    "engine",
+                    f"{standing.contender.engine}, {config.threads} threads on CPU {', '.join(map(str, config.cpus))}",
+                ),
+                (
+                    "model",
+                    f"{standing.contender.artifact.name} ({standing.contender.artifact.variant}), {shapes}",
+                ),
+                ("answers", _answers(record)),
+                (
+                    "evidence",
+                    f"{standing.launches} launches, {standing.samples} samples, stopped by {record.stop_reason}",
+                ),
+            ]
+        ),
+        *_tables(standing),
+    ]
+    return "\n\n".join([*parts, *(f"warning: {warning}" for warning in record.warnings)])
+
+
+def _tables(standing: summary.Standing) -> list[str]:
+    tables = []
+    if standing.latency is not None:
+        names = ("min", "p50", "p90", "p99", "max", "mean")
+        rows = [("latency", "", "95 % interval")]
+        rows += [_latency_row(name, getattr(standing.latency, name)) for name in names]
+        throughput = standing.throughput_per_s
+        if throughput is not None:
+            rows.append(("throughput", units.rate(throughput.estimate), _range(throughput, units.rate)))
+        tables.append(table(rows, "<>"))
+    if standing.cold_start_ns is not None:
+        rows = [("cold start", "", "95 % interval")]
+        phases = {**standing.phases_ns, "total": standing.cold_start_ns}
+        rows += [(name, units.duration(one.estimate), _range(one, units.duration)) for name, one in phases.items()]
+        tables.append(table(rows, "<>"))
+    if standing.memory is not None:
+        memory = standing.memory
+        tables.append(
+            table(
+                [
+                    ("memory", "", ""),
+                    ("engine imported", _size(memory.base), "proportional (Pss), before the model"),
+                    ("the model itself", _size(memory.model_steady), "what Pss grew by, in steady state"),
+                    ("peak while loading", _size(memory.load_peak), "resident, above the engine"),
+                    ("peak while running", _size(memory.run_peak), "resident, above the engine"),
+                    ("process, steady", _size(memory.resident), "resident"),
+                    ("process, peak", _size(memory.total_peak), "what has to fit"),
+                ],
+                "<>",
+            )
+        )
+    return tables
+
+
+def _answers(record: Record) -> str:
+    answers = record.contenders[0].answers
+    if answers.agree is None:
+        return "not checked: these inputs have no stored answer"
+    return "every golden case right before timing" if answers.agree else f"WRONG: {answers.problem}"
+
+
+def _latency_row(name: str, value: Interval | None) -> tuple[str, str, str]:
+    if value is None:
+        return name, "–", "too few samples to bound it"
+    label = "  (over launches)" if name in {"min", "max"} else ""
+    return name, units.duration(value.estimate), _range(value, units.duration) + label
+
+
+def _range(value: Interval, text: "units.Text") -> str:
+    if value.low is None or value.high is None:
+        return "one launch gives no interval"
+    return f"{text(value.low)} to {text(value.high)}"
+
+
+def _size(value: int | None) -> str:
+    return "unknown" if value is None else units.size(value)

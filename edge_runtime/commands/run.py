@@ -1,0 +1,92 @@
+"""`edge run`: one inference, or N of them."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_runtime import npz, units
+from edge_runtime.commands.arrays import add_input_flag, read_inputs
+from edge_runtime.console import Console, table, verb_parser
+from edge_runtime.errors import OutputExists, UsageError
+from edge_runtime.session import load
+from edge_runtime.tolerance import describe
+
+EXAMPLES = (
+    "edge run digits.edge --input image=x.npy",
+    "edge run digits.edge --input digits.edge/golden/example.npz -o out.npz",
+)
+SHOWN = 8  # values of an output that are printed
+
+
+def run(argv: list[str]) -> int:
+    """Run the model and print or write its outputs; exit 3 when the inputs don't fit."""
+    parser = verb_parser(
+        "run", "Run an artifact once on given inputs; print its outputs, or write them with -o.", EXAMPLES
+    )
+    parser.add_argument("artifact", metavar="NAME.edge", help="the artifact's folder")
+    add_input_flag(parser, otherwise="every input is needed")
+    parser.add_argument("-o", "--output", metavar="OUT.npz", type=Path, help="write the outputs here")
+    parser.add_argument("--force", action="store_true", help="replace the output file")
+    parser.add_argument("--repeat", metavar="N", type=int, default=1, help="run N times; say how long each took")
+    parser.add_argument("--variant", default="auto", help="a name from edge info (default: the reference)")
+    parser.add_argument("--threads", metavar="N", type=int, help="intra-op threads (default: all CPUs)")
+    options = parser.parse_args(argv)
+    console = Console.of(options)
+    if options.repeat < 1:
+        raise UsageError(f"--repeat {options.repeat}", "edge run", "ask for at least 1")
+    if options.output is not None and options.output.exists() and not options.force:
+        raise OutputExists("the output is there already", str(options.output), "replace it with --force")
+    with load(options.artifact, variant=options.variant, threads=options.threads) as model:
+        inputs = read_inputs(options.input, model.inputs)
+        answers = model(**inputs)
+        times_ns = []
+        for _ in range(options.repeat if options.repeat > 1 else 0):
+            begin = time.perf_counter_ns()
+            answers = model(**inputs)
+            times_ns.append(time.perf_counter_ns() - begin)
+    _note_oddities(console, "input", inputs)
+    _note_oddities(console, "output", answers)
+    if options.output is not None:
+        npz.write(options.output, answers)
+    if not options.json:
+        console.say(table([(name, describe(array), _shown(array)) for name, array in answers.items()]))
+        if times_ns:
+            spread = f"{units.duration(min(times_ns))} to {units.duration(max(times_ns))}"
+            console.say(f"{options.repeat} runs, each {spread}; edge measure does this with statistics")
+        if options.output is not None:
+            console.say(f"written: {options.output}")
+    console.answer(
+        {
+            "kind": "edge-run",
+            "schema": 1,
+            "outputs": {name: _document(array) for name, array in answers.items()},
+            "written": None if options.output is None else str(options.output),
+            "times_ns": times_ns,
+        }
+    )
+    return 0
+
+
+def _note_oddities(console: Console, what: str, arrays: Mapping[str, npz.Array]) -> None:
+    """Say aloud what a number on a screen hides: NaN goes through a network without a sound."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            count = int(np.size(array) - np.isfinite(array).sum())
+            console.note(f'edge: {what} "{name}" holds {count} values that are NaN or infinite')
+
+
+def _shown(array: npz.Array) -> str:
+    values = array.ravel()[:SHOWN]
+    text = " ".join(f"{value:.6g}" if array.dtype.kind == "f" else str(value) for value in values)
+    return text + (" …" if array.size > SHOWN else "")
+
+
+def _document(array: npz.Array) -> dict[str, Any]:
+    # JSON has no NaN or infinity: such values are written as their names
+    values = [
+        value if not isinstance(value, float) or np.isfinite(value) else str(value) for value in array.ravel().tolist()
+    ]
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "values": values}
