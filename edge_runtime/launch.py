@@ -46,7 +46,7 @@ def run_worker(
 ) -> dict[str, dict[str, Any]]:
     """Run one job in a fresh process; return its events by name.
 
-    job: what `worker` reads, without "spawned_ns", which is set here, at the last moment.
+    job: what `worker` reads, without "spawned_ns", which is set here, right before the start.
     Raises the worker's own error, TimedOut after `timeout_s`, or WorkerLost when it died or spoke garbage.
     """
     where = f"worker of {job['contender']}"
@@ -54,6 +54,8 @@ def run_worker(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), str(threads)
     )
     with tempfile.TemporaryFile() as log:
+        # before the start: a parent held up right after it would make the phase "spawn" too short, even negative
+        spawned_ns = time.perf_counter_ns()
         process = subprocess.Popen(
             command.argv,
             stdin=subprocess.PIPE,
@@ -64,7 +66,7 @@ def run_worker(
         )
         try:
             assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are PIPE
-            line = json.dumps({**job, "spawned_ns": time.perf_counter_ns()}) + "\n"
+            line = json.dumps({**job, "spawned_ns": spawned_ns}) + "\n"
             with contextlib.suppress(BrokenPipeError):  # a worker that died at once is told about below
                 process.stdin.write(line.encode())
                 process.stdin.flush()
@@ -109,7 +111,7 @@ def _parse(line: bytes, where: str, log: IO[bytes]) -> dict[str, Any]:
         event = json.loads(line)
     except (ValueError, RecursionError) as problem:
         raise WorkerLost(f"it said what is no JSON line: {line[:80]!r}", where, _tail(log)) from problem
-    if not isinstance(event, dict) or not ({"event", "kind"} & event.keys()):
+    if not isinstance(event, dict) or not ("event" in event or event.get("kind") == "edge-error"):
         raise WorkerLost(f"it said what is no event: {line[:80]!r}", where, _tail(log))
     return event
 

@@ -19,7 +19,8 @@ MAX_LAUNCHES, MAX_SAMPLES, MAX_CONTENDERS = 10_000, 1_000_000, 100
 POINTS = ("base", "loaded", "first", "steady")
 PHASES = ("spawn", "import", "load", "first")
 SCENARIOS = ("single",)
-STOP_REASONS = ("rounds", "precision", "max_rounds", "budget", "invalid")
+# "unfinished" is what a record kept after each round says: the run was still going on, or was cut short
+STOP_REASONS = ("rounds", "precision", "max_rounds", "budget", "invalid", "unfinished")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class MeasuredArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Whether a contender answered the golden cases right; agree is None when the inputs have no known answer."""
+    """Whether a contender answered the golden cases right; agree is None when the artifact has none."""
 
     agree: bool | None
     max_abs: float | None
@@ -265,7 +266,7 @@ def _launch(fields: decode.Fields) -> Launch:
         order=fields.integer("order"),
         phases_ns={name: phases.integer(name) for name in PHASES},
         warmup_ns=fields.integers("warmup_ns", limit=MAX_SAMPLES),
-        block_ns=fields.integers("block_ns", limit=MAX_SAMPLES),
+        block_ns=fields.integers("block_ns", limit=MAX_SAMPLES, low=1),
         calls_per_sample=fields.integer("calls_per_sample", low=1),
         cut=fields.optional("cut", fields.integer),
         steady=fields.optional("steady", fields.boolean),

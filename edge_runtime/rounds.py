@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,8 +104,8 @@ def conduct(
 ) -> Record:
     """Measure the entries and return the record.
 
-    inputs: an ``.npz`` of the arrays to time, by input name; None times the first golden case, and then every launch
-    checks all golden cases first. keep is given the record after each round, so that a crash loses one round.
+    inputs: an ``.npz`` of the arrays to time, by input name; None times the first golden case. Either way every launch
+    checks all golden cases before it times anything. keep is given the record after each round, so that a crash loses one round.
     Raises what the workers raise; see `launch.run_worker`.
     """
     run = _Run(entries, plan, board=board, inputs=inputs, progress=progress)
@@ -115,7 +115,7 @@ def conduct(
         round_begin = time.monotonic()
         run.measure_round()
         longest_s = max(longest_s, time.monotonic() - round_begin)
-        keep(run.record("budget"))
+        keep(run.record("unfinished"))
     return run.record(reason)
 
 
@@ -200,9 +200,14 @@ class _Run:
             self._memory.append(memory_of_worker(reading, where=entry.name))
 
     def measure_round(self) -> None:
+        changed: dict[str, Answers] = {}
         for order, index in enumerate(turning_order(len(self._timed), self._rounds)):
             entry = self._timed[index]
             events = self._launch(entry, "time", self._rounds)
+            answers = answers_of_worker(_without_event(events, "answers"), where=entry.name)
+            if answers.agree is False:
+                changed[entry.name] = answers
+                continue
             told = {
                 **_without_event(events, "timing"),
                 "phases_ns": events.get("loaded", {}).get("phases_ns"),
@@ -216,6 +221,9 @@ class _Run:
             }
             self._launches.append(launch_of_worker(told, where=entry.name))
         self._rounds += 1
+        # right once and wrong later is wrong: such a contender leaves the race, and its samples judge nobody
+        self._timed = [entry for entry in self._timed if entry.name not in changed]
+        self._contenders = [replace(one, answers=changed.get(one.name, one.answers)) for one in self._contenders]
 
     def reason_to_stop(self, longest_s: float) -> str | None:
         plan = self._plan
@@ -233,7 +241,7 @@ class _Run:
 
     def record(self, stop_reason: str) -> Record:
         warnings = [
-            f"{contender.name} answers wrongly and was not timed: {contender.answers.problem}"
+            f"{contender.name} answers wrongly and is not ranked: {contender.answers.problem}"
             for contender in self._contenders
             if contender.answers.agree is False
         ]
