@@ -5,13 +5,11 @@ With ``--json`` stdout carries one JSON document and nothing else; text for peop
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TextIO
 
-from edge_runtime.decode import as_json
 from edge_runtime.errors import UsageError
 
 RIGHT = ">"  # a table column that holds numbers
@@ -78,13 +76,15 @@ class Console:
     def answer(self, document: Mapping[str, Any]) -> None:
         """Print the one JSON document, when it was asked for."""
         if self.json:
+            from edge_runtime.decode import as_json  # noqa: PLC0415 - `--help` need not wait for it
+
             sys.stdout.write(as_json(document))
             sys.stdout.flush()
 
     def progress(self, text: str) -> None:
         """Show a line that the next one overwrites; only on a terminal."""
         if not self.quiet and sys.stderr.isatty():
-            width = shutil.get_terminal_size().columns - 1
+            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
             sys.stderr.write("\r\x1b[2K" + text[:width])
             sys.stderr.flush()
 

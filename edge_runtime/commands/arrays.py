@@ -3,10 +3,13 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edge_runtime import npz
 from edge_runtime.errors import UsageError, WrongInput
-from edge_runtime.manifest import Port
+
+if TYPE_CHECKING:
+    from edge_runtime.manifest import Port
+    from edge_runtime.npz import Array
 
 
 def add_input_flag(parser: argparse.ArgumentParser, *, otherwise: str) -> None:
@@ -20,12 +23,14 @@ def add_input_flag(parser: argparse.ArgumentParser, *, otherwise: str) -> None:
     )
 
 
-def read_inputs(texts: Sequence[str], ports: Sequence[Port]) -> dict[str, npz.Array]:
+def read_inputs(texts: Sequence[str], ports: "Sequence[Port]") -> "dict[str, Array]":
     """Return the arrays by input name.
 
     Raises UsageError for flags that make no sense, WrongInput for files that hold no plain arrays.
     """
-    arrays: dict[str, npz.Array] = {}
+    from edge_runtime import npz  # noqa: PLC0415 - `--help` and wrong flags must not wait for numpy
+
+    arrays: dict[str, Array] = {}
     for text in texts:
         name, equals, file = text.partition("=")
         # a path may hold "=": NAME= counts only when NAME is an input
@@ -38,7 +43,7 @@ def read_inputs(texts: Sequence[str], ports: Sequence[Port]) -> dict[str, npz.Ar
     return arrays
 
 
-def _named(found: dict[str, npz.Array], name: str, text: str, ports: Sequence[Port]) -> dict[str, npz.Array]:
+def _named(found: "dict[str, Array]", name: str, text: str, ports: "Sequence[Port]") -> "dict[str, Array]":
     if name not in {port.name for port in ports}:
         takes = ", ".join(f"{port.name}: {port}" for port in ports)
         raise WrongInput(f"no input {name!r}", text, f"the model takes {takes}")
@@ -47,7 +52,7 @@ def _named(found: dict[str, npz.Array], name: str, text: str, ports: Sequence[Po
     return {name: next(iter(found.values()))}
 
 
-def _all(found: dict[str, npz.Array], text: str, ports: Sequence[Port]) -> dict[str, npz.Array]:
+def _all(found: "dict[str, Array]", text: str, ports: "Sequence[Port]") -> "dict[str, Array]":
     if set(found) == {""}:
         if len(ports) != 1:
             raise UsageError("which input is this array for?", text, "name it: --input NAME=FILE.npy")

@@ -1,12 +1,13 @@
 """`edge check`: integrity, then the golden cases, on this machine."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.errors import SelfCheckFailed
-from edge_runtime.selfcheck import CheckedOutput, SelfCheck
-from edge_runtime.selfcheck import check as replay
+
+if TYPE_CHECKING:
+    from edge_runtime.selfcheck import CheckedOutput, SelfCheck
 
 EXAMPLES = ("edge check digits.edge", "edge check digits.edge --json")
 
@@ -21,6 +22,8 @@ def check(argv: list[str]) -> int:
     parser.add_argument("--threads", metavar="N", type=int, help="intra-op threads (default: all CPUs)")
     options = parser.parse_args(argv)
     console = Console.of(options)
+    from edge_runtime.selfcheck import check as replay  # noqa: PLC0415 - `--help` must not wait for onnxruntime
+
     found = replay(options.artifact, variant=options.variant, threads=options.threads)
     if not options.json:
         console.say(_described(found))
@@ -32,19 +35,19 @@ def check(argv: list[str]) -> int:
     return 0
 
 
-def _described(found: SelfCheck) -> str:
+def _described(found: "SelfCheck") -> str:
     rows = [("golden case", "output", "max error", "of tolerance", "verdict")]
     rows += [_row(output) for output in found.outputs]
     return f"{found.files} files as the manifest says\n\n{table(rows, '<<>>')}\n"
 
 
-def _row(output: CheckedOutput) -> tuple[str, str, str, str, str]:
+def _row(output: "CheckedOutput") -> tuple[str, str, str, str, str]:
     difference = output.difference
     share = f"{difference.ratio:.1%}" if math.isfinite(difference.ratio) else "–"
     return output.case, output.output, f"{difference.max_abs:.3g}", share, "ok" if difference.ok else "WRONG"
 
 
-def _failure(found: SelfCheck, path: str) -> SelfCheckFailed:
+def _failure(found: "SelfCheck", path: str) -> SelfCheckFailed:
     worst = found.worst
     if worst is None:
         return SelfCheckFailed("there is no golden case to check", path, "export the artifact again")
@@ -60,7 +63,7 @@ def _failure(found: SelfCheck, path: str) -> SelfCheckFailed:
     )
 
 
-def _document(found: SelfCheck) -> dict[str, Any]:
+def _document(found: "SelfCheck") -> dict[str, Any]:
     return {
         "kind": "edge-check",
         "schema": 1,

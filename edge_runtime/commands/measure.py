@@ -10,7 +10,6 @@ from edge_runtime.errors import OutputExists
 from edge_runtime.record import Record
 from edge_runtime.rounds import Plan, Progress
 from edge_runtime.rounds import measure as measured
-from edge_runtime.session import load
 from edge_runtime.stats import Interval
 
 EXAMPLES = (
@@ -41,6 +40,8 @@ def measure(argv: list[str]) -> int:
     if options.output is not None and options.output.exists() and not options.force:
         raise OutputExists("the output is there already", str(options.output), "replace it with --force")
     plan = Plan(rounds=options.launches, budget_s=options.budget, precision=options.precision, threads=options.threads)
+    from edge_runtime.session import load  # noqa: PLC0415 - `--help` and wrong flags must not wait for onnxruntime
+
     with load(options.artifact, variant=options.variant, threads=options.threads) as model:
         inputs = read_inputs(options.input, model.inputs) if options.input else None
         record = measured(model, inputs, plan=plan, progress=lambda now: console.progress(_told(now)))
@@ -129,7 +130,7 @@ def _tables(standing: summary.Standing) -> list[str]:
 def _answers(record: Record) -> str:
     answers = record.contenders[0].answers
     if answers.agree is None:
-        return "not checked: these inputs have no stored answer"
+        return "not checked: the artifact has no golden case"
     return "every golden case right before timing" if answers.agree else f"WRONG: {answers.problem}"
 
 

@@ -1,18 +1,18 @@
 """`edge run`: one inference, or N of them."""
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from edge_runtime import npz, units
+from edge_runtime import units
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.errors import OutputExists, UsageError
-from edge_runtime.session import load
-from edge_runtime.tolerance import describe
+
+if TYPE_CHECKING:
+    from edge_runtime.npz import Array
 
 EXAMPLES = (
     "edge run digits.edge --input image=x.npy",
@@ -39,6 +39,10 @@ def run(argv: list[str]) -> int:
         raise UsageError(f"--repeat {options.repeat}", "edge run", "ask for at least 1")
     if options.output is not None and options.output.exists() and not options.force:
         raise OutputExists("the output is there already", str(options.output), "replace it with --force")
+    from edge_runtime import npz  # noqa: PLC0415 - `--help` and wrong flags must not wait for numpy
+    from edge_runtime.session import load  # noqa: PLC0415 - nor for onnxruntime
+    from edge_runtime.tolerance import describe  # noqa: PLC0415 - as above
+
     with load(options.artifact, variant=options.variant, threads=options.threads) as model:
         inputs = read_inputs(options.input, model.inputs)
         answers = model(**inputs)
@@ -70,23 +74,26 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _note_oddities(console: Console, what: str, arrays: Mapping[str, npz.Array]) -> None:
+def _note_oddities(console: Console, what: str, arrays: "Mapping[str, Array]") -> None:
     """Say aloud what a number on a screen hides: NaN goes through a network without a sound."""
+    import numpy as np  # noqa: PLC0415 - as above
+
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             count = int(np.size(array) - np.isfinite(array).sum())
             console.note(f'edge: {what} "{name}" holds {count} values that are NaN or infinite')
 
 
-def _shown(array: npz.Array) -> str:
+def _shown(array: "Array") -> str:
     values = array.ravel()[:SHOWN]
     text = " ".join(f"{value:.6g}" if array.dtype.kind == "f" else str(value) for value in values)
     return text + (" …" if array.size > SHOWN else "")
 
 
-def _document(array: npz.Array) -> dict[str, Any]:
+def _document(array: "Array") -> dict[str, Any]:
     # JSON has no NaN or infinity: such values are written as their names
     values = [
-        value if not isinstance(value, float) or np.isfinite(value) else str(value) for value in array.ravel().tolist()
+        value if not isinstance(value, float) or math.isfinite(value) else str(value)
+        for value in array.ravel().tolist()
     ]
     return {"dtype": array.dtype.name, "shape": list(array.shape), "values": values}

@@ -1,0 +1,59 @@
+# make demo   installs into .venv, walks the whole road on two models, ends with a table
+# make test   installs into .venv, runs every test
+PYTHON ?= python3
+VENV   ?= .venv
+PIP     = $(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt $(PIP_ARGS)
+DEMO   ?= demo
+
+.PHONY: help demo install install-dev test test-setup lint format benchmark clean
+.DEFAULT_GOAL := help
+
+help: ## show the targets
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "edge-runtime needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' \
+	  || { echo "this Python has no venv: on Debian, apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing PyTorch (CPU), onnx and onnxruntime into $(VENV): a minute or two"
+	$(PIP) -e ".[export,bench,examples]"
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "installing the test and lint tools into $(VENV)"
+	$(PIP) -e ".[export,bench,examples,dev]"
+	@touch $@
+
+install: $(VENV)/installed ## edge with everything a host needs, in .venv
+
+install-dev: $(VENV)/installed-dev ## the same with the test and lint tools
+
+demo: $(VENV)/installed ## the whole road on this machine: export, check, measure, compare with PyTorch
+	$(VENV)/bin/python examples/demo.py $(DEMO)
+
+test: $(VENV)/installed-dev ## every test
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+test-setup: ## the Debian packages that some tests use (as root, or through sudo)
+	sh tests/system-packages.sh
+
+lint: $(VENV)/installed-dev ## ruff, strict types, the layers
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+format: $(VENV)/installed-dev ## let ruff format and fix
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+benchmark: $(VENV)/installed ## how long the command line takes to start, beside python -c pass
+	$(VENV)/bin/python benchmarks/startup.py
+
+clean: ## remove .venv and everything that was made
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
