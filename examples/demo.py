@@ -96,7 +96,9 @@ def rows(record: Path, *, header: bool) -> list[tuple[str, ...]]:
     loaded = load_record(record)
     summary = document(loaded, comparisons(loaded, contender="edge"))
     speedups = {one["baseline"]: one for one in summary["comparisons"]}
-    found = [("model", "engine", "p50", "p99", "cold start", "model's memory", "edge is faster by")] if header else []
+    found: list[tuple[str, ...]] = []
+    if header:
+        found.append(("model", "engine", "p50", "p99", "cold start", "model's memory", "edge is faster by"))
     for name, figures in summary["contenders"].items():
         speedup = speedups.get(name)
         found.append(
