@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edge_runtime.npz import Array
     from edge_runtime.session import Model
 
-Step = Callable[[], "Mapping[str, Array]"]
+Step = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,13 @@ class Contender(Protocol):
         ...
 
     def prepare(self, inputs: "Mapping[str, Array]") -> Step:
-        """Return the step to be timed: a call on these inputs that answers outputs by the artifact's names.
+        """Return the step to be timed: one call on these inputs, as a program that uses this engine would make it."""
+        ...
 
-        The answers need to stay valid only until the step's next call.
+    def answers(self, returned: object) -> "Mapping[str, Array]":
+        """Return what a step returned as arrays by the artifact's output names; never timed.
+
+        Apart from the step, so that no engine pays for being compared. Valid until the step's next call.
         """
         ...
 
@@ -68,6 +72,11 @@ class EdgeContender:
         """Bind the inputs."""
         assert self._model is not None, "load() comes first"  # noqa: S101 - the worker's order, not a user's
         return self._model.bind(**inputs)
+
+    def answers(self, returned: object) -> "Mapping[str, Array]":
+        """Return the bound call's outputs, which are by name already."""
+        assert isinstance(returned, dict)  # noqa: S101 - what a BoundCall returns
+        return returned
 
 
 def open_contender(job: Job) -> Contender:

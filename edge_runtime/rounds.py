@@ -105,7 +105,8 @@ def conduct(
     """Measure the entries and return the record.
 
     inputs: an ``.npz`` of the arrays to time, by input name; None times the first golden case. Either way every launch
-    checks all golden cases before it times anything. keep is given the record after each round, so that a crash loses one round.
+    checks all golden cases before it times anything.   keep is given the record after each round, so that a crash
+    loses one round.
     Raises what the workers raise; see `launch.run_worker`.
     """
     run = _Run(entries, plan, board=board, inputs=inputs, progress=progress)

@@ -73,8 +73,7 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
     _, phases["load"] = _timed(contender.load)
     points["loaded"] = sensors.memory()
     sensors.reset_peak()
-    first, phases["first"] = _timed(lambda: _first_call(contender, inputs))
-    step = first[0]
+    step, phases["first"] = _timed(lambda: _first_call(contender, inputs))
     points["first"] = sensors.memory()
     send({"event": "loaded", "engine": engine, "phases_ns": phases})
     if job["kind"] == "memory":
@@ -91,9 +90,10 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
     send({"event": "end"})
 
 
-def _first_call(contender: Contender, inputs: "Mapping[str, Array]") -> tuple[Step, "Mapping[str, Array]"]:
+def _first_call(contender: Contender, inputs: "Mapping[str, Array]") -> Step:
     step = contender.prepare(inputs)
-    return step, step()
+    step()
+    return step
 
 
 def _load_inputs(job: dict[str, Any]) -> "tuple[Mapping[str, Array], list[Any]]":
@@ -122,7 +122,7 @@ def _answers_agree(contender: Contender, cases: list[Any], send: Send) -> bool:
 
     worst: tuple[Difference, str] | None = None
     for case in cases:
-        answers = contender.prepare(case.inputs)()
+        answers = contender.answers(contender.prepare(case.inputs)())
         for name, wanted in case.outputs.items():
             difference = compare(answers[name], wanted, case.tolerance[name])
             if worst is None or difference.ratio > worst[0].ratio:
