@@ -1,0 +1,121 @@
+"""The verbs `edge bench` and `edge compare`: flags to the functions of `runner` and `comparison`, results to text."""
+
+import argparse
+import math
+import os
+import sys
+from pathlib import Path
+
+from bench import runner
+from bench.report import terminal
+from edge_runtime import summary
+from edge_runtime.artifact import open_artifact
+from edge_runtime.commands.arrays import add_input_flag, read_inputs
+from edge_runtime.console import Console, verb_parser
+from edge_runtime.errors import OutputExists, Unwritable
+from edge_runtime.record import Record
+
+BENCH_EXAMPLES = (
+    "edge bench digits.edge",
+    "edge bench digits.edge --against onnxruntime --rounds 10",
+    "edge bench digits.edge --source model.py:build --weights digits.pt -o record.json",
+)
+AGAINST = "onnxruntime,torch"
+
+
+def bench(argv: list[str]) -> int:
+    """Measure contenders side by side; print the table, or the record as JSON. Exits 0 whatever the verdict."""
+    options = _bench_parser().parse_args(argv)
+    console = Console.of(options)
+    if options.output is not None:
+        _refuse_output(options.output, force=options.force)
+    artifact = open_artifact(options.artifact)
+    inputs = read_inputs(options.input, artifact.manifest.inputs) if options.input else None
+    with terminal.progress(stream=sys.stderr, color=console.color, quiet=console.quiet) as progress:
+        record = runner.bench(
+            artifact,
+            on=options.on,
+            against=options.against.split(","),
+            threads=options.threads,
+            rounds=options.rounds,
+            budget_s=options.budget,
+            precision=options.precision,
+            margin=options.margin,
+            inputs=inputs,
+            progress=progress,
+            keep=lambda record: _keep(record, options.output),
+        )
+    _keep(record, options.output)
+    if not options.json:
+        terminal.show(record, contender=runner.OWN, stream=sys.stdout, color=console.color)
+        if options.output is not None:
+            console.say(f"\nrecord: {options.output}")
+    compared = summary.comparisons(record, contender=runner.OWN)
+    console.answer({**record.to_document(), "summary": summary.document(record, compared)})
+    return 0
+
+
+def _bench_parser() -> argparse.ArgumentParser:
+    parser = verb_parser(
+        "bench",
+        "Our runtime and its rivals on one artifact: fresh processes in turning order, answers checked before timing,\n"
+        "speed-ups round by round with their intervals.",
+        BENCH_EXAMPLES,
+    )
+    parser.add_argument("artifact", metavar="NAME.edge", help="the artifact's folder")
+    parser.add_argument("--on", metavar="BOARD", default="local", help="the board (default: local, this machine)")
+    parser.add_argument(
+        "--against",
+        metavar="NAMES",
+        default=AGAINST,
+        help=f"onnxruntime, torch, or your own FILE.py:factory, separated by commas (default: {AGAINST})",
+    )
+    parser.add_argument("--threads", metavar="N", type=int, default=1, help="threads of each contender (default: 1)")
+    parser.add_argument(
+        "--rounds", metavar="N|auto", type=_rounds, default="auto", help="auto: until --precision or --budget"
+    )
+    parser.add_argument("--budget", metavar="5m|90s|300", type=_seconds, default="5m", help="time (default: 5m)")
+    parser.add_argument(
+        "--precision", metavar="P", type=float, default=0.01, help="half-width of each p50 to reach (default: 0.01)"
+    )
+    parser.add_argument(
+        "--margin", metavar="M", type=float, default=0.02, help="differences up to it count as none (default: 0.02)"
+    )
+    add_input_flag(parser, otherwise="otherwise the first golden case is timed")
+    parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, saved after each round")
+    parser.add_argument("--force", action="store_true", help="replace the record file")
+    return parser
+
+
+def _refuse_output(path: Path, *, force: bool) -> None:
+    """Refuse an output that can't be written before minutes are spent on it."""
+    if path.is_dir() or (os.path.lexists(path) and not force):
+        hint = "choose another path" if path.is_dir() else "choose another path, or replace it with --force"
+        raise OutputExists("the output is there already", str(path), hint)
+    if not os.access(path.parent, os.W_OK):
+        raise Unwritable("can't write to that folder", str(path.parent), "make it, or choose another path")
+
+
+def _keep(record: Record, path: Path | None) -> None:
+    if path is not None:
+        record.save(path)
+
+
+def _rounds(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of ``5m``, ``90s`` or ``300``."""
+    number, factor = (text[:-1], {"m": 60.0, "s": 1.0}[text[-1]]) if text[-1:] in {"m", "s"} else (text, 1.0)
+    try:
+        seconds = float(number) * factor
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 5m, 90s or 300")
+    return seconds

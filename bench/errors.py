@@ -1,0 +1,28 @@
+"""What can go wrong only while contenders are compared.
+
+::
+
+    EdgeError                           exit  leaves here
+    ├─ UsageError   wrong flag or value    2  UnknownContender · UnknownBoard · SourceUnknown
+    └─ InputError   a file we were given   3  SourceDiffers
+
+The branches and the other leaves are `edge_runtime.errors`'.
+"""
+
+from edge_runtime.errors import InputError, UsageError
+
+
+class UnknownContender(UsageError):
+    """Nothing that can be measured has this name."""
+
+
+class UnknownBoard(UsageError):
+    """No board of this name can be reached."""
+
+
+class SourceUnknown(UsageError):
+    """PyTorch was asked for, and neither flags nor this host's memory say where the module is."""
+
+
+class SourceDiffers(InputError):
+    """The module given for PyTorch is not the one the artifact was exported from."""

@@ -1,0 +1,178 @@
+"""A record as a table of text, with units chosen once, and as sentences. Every way of showing a record starts here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_runtime import summary
+from edge_runtime.record import Record
+from edge_runtime.stats import Interval
+
+UNKNOWN = "–"  # not measured, or not to be had from so few samples
+TIMES = (("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0))
+SIZES = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One contender's cells, in the order of `Sheet.columns`; an invalid one is shown and never ranked."""
+
+    cells: tuple[str, ...]
+    valid: bool
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table of text. columns: a name and a unit ("" for none) each; the first column is the contender."""
+
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+
+
+def sheet(record: Record, *, contender: str) -> Sheet:
+    """Return one row a contender: latency, memory, cold start, and how much faster `contender` is than it."""
+    standings = summary.standings(record)
+    against = {one.baseline: one for one in summary.comparisons(record, contender=contender)}
+    valid = [standing for standing in standings if standing.contender.answers.agree is not False]
+    latency = _unit(TIMES, [one.latency.p50.estimate for one in valid if one.latency])
+    cold = _unit(TIMES, [one.cold_start_ns.estimate for one in valid if one.cold_start_ns])
+    memory = _unit(SIZES, [one.memory.total_peak for one in valid if one.memory and one.memory.total_peak])
+    columns = (
+        ("contender", ""),
+        ("p50", latency[0]),
+        ("p90", latency[0]),
+        ("p99", latency[0]),
+        ("model", memory[0]),
+        ("peak", memory[0]),
+        ("cold start", cold[0]),
+        (f"{contender}'s speed-up", "95 % interval"),
+        ("verdict", ""),
+    )
+    rows = []
+    for standing in standings:
+        name = standing.contender.name
+        wrong, one = standing.contender.answers.agree is False, against.get(name)
+        verdict = "invalid" if wrong else "" if one is None else one.verdict
+        cells = [UNKNOWN] * 6 if wrong else _figures(standing, latency[1], memory[1], cold[1])
+        speedup = "" if one is None or one.speedup is None or wrong else f"{one.speedup.estimate:.2f}x {_limits(one)}"
+        rows.append(Row((name, *cells, speedup, verdict), not wrong, verdict))
+    return Sheet(columns, tuple(rows))
+
+
+def sentences(record: Record, *, contender: str) -> tuple[str, ...]:
+    """Return the verdicts in words, one sentence a rival, and how far the answers agree."""
+    told = [_sentence(one, record) for one in summary.comparisons(record, contender=contender)]
+    return (*told, *_agreement(record))
+
+
+def facts(record: Record) -> tuple[str, ...]:
+    """Return what the figures were taken on and from: machine, model, engines, evidence, and how to read them."""
+    config, machine = record.config, record.machine
+    artifact = record.contenders[0].artifact
+    shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in config.shapes.items())
+    cpus = ", ".join(map(str, config.cpus))
+    engines = ", ".join(f"{one.name}: {one.engine}" for one in record.contenders)
+    rounds = len({launch.round for launch in record.launches})
+    samples = sum(len(launch.block_ns) for launch in record.launches)
+    return (
+        f"{machine.model}, {_count(config.threads, 'thread')} on CPU {cpus}, board {record.board}",
+        f"{artifact.name} ({artifact.variant}), {shapes}; {engines}",
+        f"{_count(rounds, 'round')}, {len(record.launches)} launches, {samples} samples, stopped by "
+        f"{record.stop_reason}; every launch is a fresh process",
+        "model: what it adds to the process's memory (Pss); peak: the whole process, engine included",
+        *_smoothed(record),
+    )
+
+
+def scaled(value: float | None, factor: float) -> str:
+    """Return a value in units of `factor`, with three significant digits, or the dash of what is unknown."""
+    if value is None:
+        return UNKNOWN
+    shown = value / factor
+    # 0.0995 to 0.9995 and so on: what rounds up to the next power of ten has one digit less behind the point
+    places = next((places for limit, places in ((9.995, 2), (99.95, 1)) if abs(shown) < limit), 0)
+    return f"{shown:.{places}f}"
+
+
+def _figures(standing: summary.Standing, time_ns: float, size_bytes: float, cold_ns: float) -> list[str]:
+    latency, memory, cold = standing.latency, standing.memory, standing.cold_start_ns
+    return [
+        UNKNOWN if latency is None else f"{scaled(latency.p50.estimate, time_ns)}{_share(latency.p50)}",
+        *(scaled(_estimate(one), time_ns) for one in ((latency.p90, latency.p99) if latency else (None, None))),
+        scaled(memory.model_steady if memory else None, size_bytes),
+        scaled(memory.total_peak if memory else None, size_bytes),
+        scaled(_estimate(cold), cold_ns),
+    ]
+
+
+def _sentence(one: summary.Comparison, record: Record) -> str:
+    ours, theirs, speedup = one.contender, one.baseline, one.speedup
+    wrong = [name.name for name in record.contenders if name.answers.agree is False and name.name in {ours, theirs}]
+    if wrong:
+        return f"{ours} and {theirs} are not compared: {' and '.join(wrong)} answers wrongly"
+    if speedup is None:
+        return f"{ours} and {theirs} are not compared: no round has both"
+    if speedup.low is None or speedup.high is None:
+        return f"{_tendency(one, speedup)} in {_count(one.rounds, 'round')}, which give no interval: inconclusive"
+    backwards = one.verdict == "slower"
+    shown = (1 / speedup.high, 1 / speedup.low) if backwards else (speedup.low, speedup.high)
+    evidence = f"(95 % interval {shown[0]:.2f} to {shown[1]:.2f}, {_count(one.rounds, 'round')})"
+    if one.verdict == "same":
+        return f"{ours} is as fast as {theirs} here, within {record.config.margin:.0%} {evidence}"
+    if one.verdict == "inconclusive":
+        return f"{_tendency(one, speedup)}, which is inconclusive {evidence}"
+    factor = 1 / speedup.estimate if backwards else speedup.estimate
+    return f"{ours} is {factor:.2f}x {one.verdict} than {theirs} here {evidence}"
+
+
+def _tendency(one: summary.Comparison, speedup: Interval) -> str:
+    return f"{one.contender} took 1/{speedup.estimate:.2f} of {one.baseline}'s time"
+
+
+def _agreement(record: Record) -> tuple[str, ...]:
+    agreeing = [one for one in record.contenders if one.answers.agree]
+    unchecked = [one.name for one in record.contenders if one.answers.agree is None]
+    told = []
+    if agreeing:
+        worst = max((one.answers.max_abs or 0.0 for one in agreeing), default=0.0)
+        told.append(f"answers agree with the golden cases within {worst:.2g} ({', '.join(o.name for o in agreeing)})")
+    if unchecked:
+        told.append(f"answers of {', '.join(unchecked)} are unchecked: the artifact has no golden case")
+    return tuple(told)
+
+
+def _smoothed(record: Record) -> tuple[str, ...]:
+    groups = {
+        one.name: max((x.calls_per_sample for x in record.launches_of(one.name)), default=1)
+        for one in record.contenders
+    }
+    long = {name: calls for name, calls in groups.items() if calls > 1}
+    if not long:
+        return ()
+    told = ", ".join(f"{name} {calls}" for name, calls in long.items())
+    return (f"calls too short for the clock are timed in groups ({told}): p90 and p99 are smoother than single calls'",)
+
+
+def _unit(units: Sequence[tuple[str, float]], values: Sequence[float]) -> tuple[str, float]:
+    """Return the unit in which the smallest value is at least 1, so that no column shows 0.00."""
+    smallest = min(values, default=0.0)
+    return next((unit for unit in units if smallest >= unit[1]), units[-1])
+
+
+def _share(interval: Interval) -> str:
+    if interval.high is None:
+        return ""
+    return f" ±{100 * (interval.high / interval.estimate - 1):.2g}%"
+
+
+def _limits(one: summary.Comparison) -> str:
+    speedup = one.speedup
+    return "" if speedup is None or speedup.low is None else f"[{speedup.low:.2f}, {speedup.high:.2f}]"
+
+
+def _estimate(interval: Interval | None) -> float | None:
+    return None if interval is None else interval.estimate
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

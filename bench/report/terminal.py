@@ -1,0 +1,76 @@
+"""Rows and progress on a terminal: this package's door to rich. Piped, the same text without control codes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from bench.report import rows
+from edge_runtime.record import Record
+from edge_runtime.rounds import Progress as Told
+from edge_runtime.units import duration
+
+WIDTH = 100  # what the table needs; a narrower terminal wraps lines, which loses nothing
+STYLES = {"faster": "green", "slower": "red", "same": "", "inconclusive": "yellow", "invalid": "red", "": ""}
+
+
+def show(record: Record, *, contender: str, stream: TextIO, color: bool) -> None:
+    """Print the verdicts in words, the table, and below it what it was taken on and every warning."""
+    console = _console(stream, color=color)
+    console.width = max(console.width, WIDTH) if stream.isatty() else WIDTH
+    for sentence in rows.sentences(record, contender=contender):
+        console.print(Text(sentence, style="bold"))
+    console.print()
+    console.print(_table(rows.sheet(record, contender=contender)))
+    console.print()
+    for fact in rows.facts(record):
+        console.print(Text(fact, style="dim"))
+    for warning in record.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"))
+
+
+@contextmanager
+def progress(*, stream: TextIO, color: bool, quiet: bool) -> Iterator[Callable[[Told], None]]:
+    """Yield what a run is to tell its progress to: one line with a clock on a terminal, silence elsewhere."""
+    if quiet or not stream.isatty():
+        yield lambda _: None
+        return
+    console = _console(stream, color=color)
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
+    with bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def told(now: Told) -> None:
+            doing = "memory" if now.round is None else f"round {now.round + 1} of at most {now.rounds}"
+            # rounds or budget: the one that will end the run first is the honest bar
+            done = 0.0 if now.round is None or not now.rounds else now.round / now.rounds
+            budget = duration(now.budget_s * 1e9)
+            bar.update(
+                task,
+                description=f"{doing}, {now.contender} (budget {budget})",
+                completed=min(1.0, max(done, now.elapsed_s / now.budget_s)),
+            )
+
+        yield told
+
+
+def _console(stream: TextIO, *, color: bool) -> Console:
+    # rich's own no_color would still send bold and dim, and FORCE_COLOR would colour a file
+    system: Literal["auto"] | None = "auto" if color else None
+    return Console(file=stream, color_system=system, highlight=False, force_terminal=stream.isatty())
+
+
+def _table(sheet: rows.Sheet) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for index, (name, unit) in enumerate(sheet.columns):
+        text = index == 0 or name == "verdict"
+        table.add_column(Text(f"{name}\n{unit}"), justify="left" if text else "right", no_wrap=True)
+    for row in sheet.rows:
+        style = "" if row.valid else "strike"
+        cells = [Text(cell, style=style) for cell in row.cells[:-1]]
+        table.add_row(*cells, Text(row.cells[-1], style=STYLES[row.verdict]))
+    return table

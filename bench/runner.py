@@ -1,0 +1,119 @@
+"""One artifact on one board: open the board, line the contenders up, conduct the rounds, return the record."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import contenders, host_sensors
+from bench.boards import local
+from bench.errors import SourceUnknown, UnknownBoard
+from edge_runtime.artifact import Artifact, open_artifact
+from edge_runtime.errors import UsageError
+from edge_runtime.record import Record
+from edge_runtime.rounds import Entry, Plan, Progress, conduct
+
+if TYPE_CHECKING:
+    from edge_runtime.npz import Array
+    from export_tools.request import SourceSpec
+
+OWN = "edge"
+
+
+def bench(
+    artifact: Artifact | str | Path,
+    *,
+    on: str = local.NAME,
+    against: Iterable[str] = ("torch",),
+    threads: int = 1,
+    rounds: int | None = None,
+    budget_s: float = 300.0,
+    precision: float = 0.01,
+    margin: float = 0.02,
+    source: "SourceSpec | None" = None,
+    inputs: "Mapping[str, Array] | None" = None,
+    plan: Plan | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    keep: Callable[[Record], None] = lambda _: None,
+) -> Record:
+    """Measure our runtime and its rivals on an artifact, in fresh processes, round by round; return the record.
+
+    on: the board; "local" is this machine.   against: names of `contenders.KINDS`, or ``FILE.py:factory``.
+    rounds: how many, or None to go on until every p50 is known within `precision` (a share) or `budget_s` is spent.
+    margin: differences up to this share count as none.   source: where PyTorch finds the module; None asks this
+    host's memory of its exports.   inputs: arrays by input name; None times the first golden case.
+    plan: all of threads … margin at once, and the length of a block, in their stead.
+    progress, keep: told before each launch, and given the record after each round.
+
+    Raises UsageError for unknown boards or contenders and plans that can't be, InputError for a damaged artifact or
+    wrong inputs, SourceUnknown when PyTorch has no source, and what the workers raise (`launch.run_worker`).
+    """
+    opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
+    chosen = plan or Plan(threads=threads, rounds=rounds, budget_s=budget_s, precision=precision, margin=margin)
+    kinds = _line_up(against)
+    if on != local.NAME:
+        raise UnknownBoard(f"no board {on!r}", "--on", f"only {local.NAME!r} (this machine) is known here")
+    options = {kind.name: _options(kind, opened, source) for kind in kinds}
+    busy = host_sensors.busy_warning()
+    warnings = (busy,) if busy else ()
+
+    def warned(record: Record) -> Record:
+        return replace(record, warnings=(*warnings, *record.warnings))
+
+    with local.open_board() as board, tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
+        there = board.put_artifact(opened)
+        path = None if inputs is None else _stored(inputs, opened, chosen.threads, Path(folder, "inputs.npz"))
+        entries = [_entry(kind, board, there, options[kind.name]) for kind in kinds]
+        record = conduct(
+            entries,
+            chosen,
+            board=board.name,
+            inputs=path,
+            progress=progress,
+            keep=lambda record: keep(warned(record)),
+        )
+    return warned(record)
+
+
+def _line_up(against: Iterable[str]) -> list[contenders.Kind]:
+    """Return our own runtime and its rivals, each name once."""
+    kinds = [contenders.find(OWN)]
+    for name in against:
+        kind = contenders.find(name)
+        if kind in kinds:
+            raise UsageError(f"the contender {kind.name!r} is there twice", "--against", "edge takes part by itself")
+        kinds.append(kind)
+    names = [kind.name for kind in kinds]
+    if len(set(names)) != len(names):
+        raise UsageError(f"two contenders have one name: {', '.join(names)}", "--against", "rename one of the files")
+    return kinds
+
+
+def _entry(kind: contenders.Kind, board: local.LocalBoard, artifact: Artifact, options: Mapping[str, str]) -> Entry:
+    place = kind.module if kind.file is None else str(board.put_contender(kind.file))
+    return Entry(
+        name=kind.name,
+        contender=f"{place}:{kind.factory}",
+        command=board.torch_command() if kind.host else board.command(),
+        artifact=artifact,
+        options=options,
+    )
+
+
+def _options(kind: contenders.Kind, artifact: Artifact, source: "SourceSpec | None") -> dict[str, str]:
+    """Return what a contender is told beyond the job: for PyTorch, where the module is."""
+    if kind.name != "torch":
+        return {}
+    raise SourceUnknown("not yet", str(artifact.path), "later")
+
+
+def _stored(inputs: "Mapping[str, Array]", artifact: Artifact, threads: int, path: Path) -> Path:
+    """Write the arrays for the workers, after our own runtime has refused what doesn't fit."""
+    from edge_runtime import npz  # noqa: PLC0415 - needed only for inputs of one's own
+    from edge_runtime.session import load  # noqa: PLC0415 - as above
+
+    with load(artifact.path, threads=threads) as model:
+        model.bind(**inputs)
+    npz.write(path, dict(inputs))
+    return path
