@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench import runner
+from bench import comparison, runner
 from bench.report import terminal
 from edge_runtime import summary
 from edge_runtime.artifact import open_artifact
@@ -20,6 +20,7 @@ BENCH_EXAMPLES = (
     "edge bench digits.edge --against onnxruntime --rounds 10",
     "edge bench digits.edge --source model.py:build --weights digits.pt -o record.json",
 )
+COMPARE_EXAMPLES = ("edge compare before.json after.json", "edge compare before.json after.json --json")
 AGAINST = "onnxruntime,torch"
 
 
@@ -52,6 +53,22 @@ def bench(argv: list[str]) -> int:
             console.say(f"\nrecord: {options.output}")
     compared = summary.comparisons(record, contender=runner.OWN)
     console.answer({**record.to_document(), "summary": summary.document(record, compared)})
+    return 0
+
+
+def compare(argv: list[str]) -> int:
+    """Compare two records; print a table or a JSON document. Exits 0 whatever the verdict."""
+    parser = verb_parser(
+        "compare", "What changed from one record to another, and is it more than noise.", COMPARE_EXAMPLES
+    )
+    parser.add_argument("before", metavar="A.json", type=Path, help="the earlier record")
+    parser.add_argument("after", metavar="B.json", type=Path, help="the later one")
+    options = parser.parse_args(argv)
+    console = Console.of(options)
+    found = comparison.compare(options.before, options.after)
+    if not options.json:
+        terminal.show_comparison(found, stream=sys.stdout, color=console.color)
+    console.answer(found.to_document())
     return 0
 
 

@@ -63,7 +63,7 @@ def bench(
 
     with local.open_board() as board, tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
         there = board.put_artifact(opened)
-        path = None if inputs is None else _stored(inputs, opened, chosen.threads, Path(folder, "inputs.npz"))
+        path = None if inputs is None else _stored(inputs, Path(folder, "inputs.npz"))
         entries = [_entry(kind, board, there, options[kind.name]) for kind in kinds]
         record = conduct(
             entries,
@@ -105,15 +105,25 @@ def _options(kind: contenders.Kind, artifact: Artifact, source: "SourceSpec | No
     """Return what a contender is told beyond the job: for PyTorch, where the module is."""
     if kind.name != "torch":
         return {}
-    raise SourceUnknown("not yet", str(artifact.path), "later")
+    from export_tools.remembered import recall  # noqa: PLC0415 - only PyTorch needs the other host package
+
+    spec = source or recall(artifact.variant().files[0].sha256)
+    if spec is None:
+        raise SourceUnknown(
+            "PyTorch needs the module itself, and this host has not exported this artifact",
+            str(artifact.path),
+            "say where it is: --source FILE.py:callable [--weights FILE]; or leave it out: --against onnxruntime",
+        )
+    return {"source": spec.to_json()}
 
 
-def _stored(inputs: "Mapping[str, Array]", artifact: Artifact, threads: int, path: Path) -> Path:
-    """Write the arrays for the workers, after our own runtime has refused what doesn't fit."""
+def _stored(inputs: "Mapping[str, Array]", path: Path) -> Path:
+    """Write the arrays for the workers.
+
+    Whether they fit is for the first worker to say: a parent that has onnxruntime loaded would share its pages with
+    the workers and halve what Pss says of them.
+    """
     from edge_runtime import npz  # noqa: PLC0415 - needed only for inputs of one's own
-    from edge_runtime.session import load  # noqa: PLC0415 - as above
 
-    with load(artifact.path, threads=threads) as model:
-        model.bind(**inputs)
     npz.write(path, dict(inputs))
     return path

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.comparison import Comparison
 from edge_runtime import summary
 from edge_runtime.record import Record
 from edge_runtime.stats import Interval
@@ -10,6 +11,12 @@ from edge_runtime.stats import Interval
 UNKNOWN = "–"  # not measured, or not to be had from so few samples
 TIMES = (("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0))
 SIZES = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
+FIGURES = {
+    "p50_ns": ("p50", TIMES),
+    "cold_start_ns": ("cold start", TIMES),
+    "model_steady_bytes": ("memory, model", SIZES),
+    "total_peak_bytes": ("memory, peak", SIZES),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,11 @@ def sheet(record: Record, *, contender: str) -> Sheet:
         wrong, one = standing.contender.answers.agree is False, against.get(name)
         verdict = "invalid" if wrong else "" if one is None else one.verdict
         cells = [UNKNOWN] * 6 if wrong else _figures(standing, latency[1], memory[1], cold[1])
-        speedup = "" if one is None or one.speedup is None or wrong else f"{one.speedup.estimate:.2f}x {_limits(one)}"
+        speedup = (
+            ""
+            if one is None or one.speedup is None or wrong
+            else f"{one.speedup.estimate:.2f}x {_limits(one.speedup)}".rstrip()
+        )
         rows.append(Row((name, *cells, speedup, verdict), not wrong, verdict))
     return Sheet(columns, tuple(rows))
 
@@ -74,14 +85,34 @@ def facts(record: Record) -> tuple[str, ...]:
     engines = ", ".join(f"{one.name}: {one.engine}" for one in record.contenders)
     rounds = len({launch.round for launch in record.launches})
     samples = sum(len(launch.block_ns) for launch in record.launches)
+    ended = f"{record.stop_reason}; every launch is a fresh process"
     return (
         f"{machine.model}, {_count(config.threads, 'thread')} on CPU {cpus}, board {record.board}",
         f"{artifact.name} ({artifact.variant}), {shapes}; {engines}",
-        f"{_count(rounds, 'round')}, {len(record.launches)} launches, {samples} samples, stopped by "
-        f"{record.stop_reason}; every launch is a fresh process",
+        f"{_count(rounds, 'round')}, {len(record.launches)} launches, {samples} samples, stopped by {ended}",
         "model: what it adds to the process's memory (Pss); peak: the whole process, engine included",
         *_smoothed(record),
     )
+
+
+def changes(found: Comparison) -> Sheet:
+    """Return one row a figure of each contender: before, after, and what to make of it."""
+    rows = []
+    for change in found.changes:
+        known = [value for value in (change.before, change.after) if value is not None]
+        label, units = FIGURES[change.figure]
+        unit, factor = _unit(units, [abs(value) for value in known if value])
+        speedup, remark = change.speedup, ""
+        if speedup is not None:
+            remark = f"{speedup.estimate:.2f}x {_limits(speedup)}".rstrip()
+        elif units is SIZES and len(known) == 2:  # noqa: PLR2004 - before and after
+            gap = known[1] - known[0]
+            remark = f"{'+' if gap >= 0 else '-'}{scaled(abs(gap), factor)} {unit}"
+        values = (f"{scaled(value, factor)} {unit}" for value in (change.before, change.after))
+        verdict = change.verdict or "one launch each"
+        rows.append(Row((change.contender, label, *values, remark, verdict), verdict != "invalid", change.verdict))
+    columns = (("contender", ""), ("", ""), ("before", ""), ("after", ""), ("speed-up", "95 % interval"))
+    return Sheet((*columns, ("verdict", "")), tuple(rows))
 
 
 def scaled(value: float | None, factor: float) -> str:
@@ -165,9 +196,8 @@ def _share(interval: Interval) -> str:
     return f" ±{100 * (interval.high / interval.estimate - 1):.2g}%"
 
 
-def _limits(one: summary.Comparison) -> str:
-    speedup = one.speedup
-    return "" if speedup is None or speedup.low is None else f"[{speedup.low:.2f}, {speedup.high:.2f}]"
+def _limits(speedup: Interval) -> str:
+    return "" if speedup.low is None else f"[{speedup.low:.2f}, {speedup.high:.2f}]"
 
 
 def _estimate(interval: Interval | None) -> float | None:

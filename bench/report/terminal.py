@@ -9,19 +9,27 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from bench.comparison import NOT_COMPARABLE, Comparison
 from bench.report import rows
 from edge_runtime.record import Record
 from edge_runtime.rounds import Progress as Told
 from edge_runtime.units import duration
 
 WIDTH = 100  # what the table needs; a narrower terminal wraps lines, which loses nothing
-STYLES = {"faster": "green", "slower": "red", "same": "", "inconclusive": "yellow", "invalid": "red", "": ""}
+STYLES = {
+    "faster": "green",
+    "slower": "red",
+    "same": "",
+    "inconclusive": "yellow",
+    "invalid": "red",
+    NOT_COMPARABLE: "",
+    "": "",
+}
 
 
 def show(record: Record, *, contender: str, stream: TextIO, color: bool) -> None:
     """Print the verdicts in words, the table, and below it what it was taken on and every warning."""
     console = _console(stream, color=color)
-    console.width = max(console.width, WIDTH) if stream.isatty() else WIDTH
     for sentence in rows.sentences(record, contender=contender):
         console.print(Text(sentence, style="bold"))
     console.print()
@@ -33,13 +41,30 @@ def show(record: Record, *, contender: str, stream: TextIO, color: bool) -> None
         console.print(Text(f"warning: {warning}", style="yellow"))
 
 
+def show_comparison(found: Comparison, *, stream: TextIO, color: bool) -> None:
+    """Print why there is no verdict, if so, then the table, then what else differs between the two runs."""
+    console = _console(stream, color=color)
+    for obstacle in found.obstacles:
+        console.print(Text(f"not comparable: {obstacle}", style="bold"))
+    if not found.changes:
+        console.print(Text("no contender is in both records", style="bold"))
+        return
+    console.print(_table(rows.changes(found)))
+    console.print()
+    console.print(
+        Text("memory comes from one launch a run: a difference, with no interval to judge it by", style="dim")
+    )
+    for difference in found.differences:
+        console.print(Text(f"different: {difference}", style="yellow"))
+
+
 @contextmanager
 def progress(*, stream: TextIO, color: bool, quiet: bool) -> Iterator[Callable[[Told], None]]:
     """Yield what a run is to tell its progress to: one line with a clock on a terminal, silence elsewhere."""
     if quiet or not stream.isatty():
         yield lambda _: None
         return
-    console = _console(stream, color=color)
+    console = Console(file=stream, no_color=not color)
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
     with bar:
         task = bar.add_task("starting", total=1.0)
@@ -61,13 +86,15 @@ def progress(*, stream: TextIO, color: bool, quiet: bool) -> Iterator[Callable[[
 def _console(stream: TextIO, *, color: bool) -> Console:
     # rich's own no_color would still send bold and dim, and FORCE_COLOR would colour a file
     system: Literal["auto"] | None = "auto" if color else None
-    return Console(file=stream, color_system=system, highlight=False, force_terminal=stream.isatty())
+    console = Console(file=stream, color_system=system, highlight=False, force_terminal=stream.isatty())
+    console.width = max(console.width, WIDTH) if stream.isatty() else WIDTH
+    return console
 
 
 def _table(sheet: rows.Sheet) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for index, (name, unit) in enumerate(sheet.columns):
-        text = index == 0 or name == "verdict"
+        text = index == 0 or name in {"", "verdict"}
         table.add_column(Text(f"{name}\n{unit}"), justify="left" if text else "right", no_wrap=True)
     for row in sheet.rows:
         style = "" if row.valid else "strike"

@@ -1,0 +1,104 @@
+"""PyTorch as one would serve it: the module in eval mode, eager, under inference mode.
+
+Inside the timing: ``module(*tensors)`` and nothing else. Outside: making the tensors (as the bound call's inputs are
+in place), entering inference mode (once, for the whole thread), flattening the outputs and viewing them as numpy
+arrays, and holding the weights against the artifact's. Both sides end with the answers in memory; ours have names.
+
+Runs with the machine's own interpreter, since a board's payload has no PyTorch. The module comes from flags or from
+this host's memory of its exports, never from what an artifact says of itself.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bench.errors import SourceDiffers
+from edge_runtime.artifact import open_artifact
+
+if TYPE_CHECKING:
+    import torch
+
+    from edge_runtime.contender import Contender, Job, Step
+    from edge_runtime.npz import Array
+
+
+class TorchEager:
+    """The module, opened as the export opened it."""
+
+    def __init__(self, job: "Job") -> None:
+        self._manifest = open_artifact(job.artifact).manifest
+        self._where = str(job.artifact)
+        self._source, self._threads = job.options["source"], job.threads
+        self._module: torch.nn.Module | None = None
+        self._checked = False
+
+    def import_engine(self) -> str:
+        """Import torch and set its thread counts, which must precede its first parallel work."""
+        import torch  # noqa: PLC0415 - the import is a measured phase
+
+        torch.set_num_threads(self._threads)
+        torch.set_num_interop_threads(1)
+        return f"torch {torch.__version__}"
+
+    def load(self) -> None:
+        """Build the module and load its weights."""
+        from export_tools.request import SourceSpec  # noqa: PLC0415 - as above
+        from export_tools.source import open_source  # noqa: PLC0415 - as above
+
+        self._module = open_source(SourceSpec.from_json(self._source)).module
+
+    def prepare(self, inputs: "Mapping[str, Array]") -> "Step":
+        """Return a call with one tensor for each of forward's parameters, in their order."""
+        import torch  # noqa: PLC0415 - as above
+
+        if not torch.is_inference_mode_enabled():
+            # for the whole thread: entering it at each call costs a tenth of a small model's time
+            torch.inference_mode().__enter__()
+        tensors = [torch.from_numpy(inputs[port.name]) for port in self._manifest.inputs]
+        return partial(self._opened(), *tensors)
+
+    def answers(self, returned: object) -> "Mapping[str, Array]":
+        """Flatten what forward returned and name it as the artifact does; raise SourceDiffers for another module."""
+        self._check_weights()
+        leaves = _leaves(returned)
+        names = [port.name for port in self._manifest.outputs]
+        if len(leaves) != len(names):
+            raise SourceDiffers(
+                f"the module returns {len(leaves)} tensors, the artifact {len(names)}", self._where, _HINT
+            )
+        return {name: leaf.numpy() for name, leaf in zip(names, leaves, strict=True)}
+
+    def _check_weights(self) -> None:
+        from export_tools.source import weights_sha256  # noqa: PLC0415 - as above
+
+        wanted = self._manifest.source_weights_sha256
+        if self._checked or wanted is None:
+            return
+        found = weights_sha256(self._opened())
+        if found != wanted:
+            raise SourceDiffers(
+                f"the module's weights have the SHA-256 {found[:12]}…, the artifact was exported from {wanted[:12]}…",
+                self._where,
+                _HINT,
+            )
+        self._checked = True
+
+    def _opened(self) -> "torch.nn.Module":
+        assert self._module is not None, "load() comes first"  # noqa: S101 - the worker's order, not a user's
+        return self._module
+
+
+_HINT = "give the source and weights it was exported from (--source, --weights), or export it again"
+
+
+def _leaves(returned: object) -> "list[torch.Tensor]":
+    import torch  # noqa: PLC0415 - as above
+    from torch.utils import _pytree  # noqa: PLC0415 - as above
+
+    leaves, _ = _pytree.tree_flatten(returned)
+    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+
+def open_contender(job: "Job") -> "Contender":
+    """Return eager PyTorch as a contender."""
+    return TorchEager(job)
