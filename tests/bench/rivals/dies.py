@@ -1,0 +1,14 @@
+"""Is killed, as by a kernel out of memory."""
+
+import os
+import signal
+
+from edge_runtime.contender import EdgeContender
+
+
+class Dies(EdgeContender):
+    def load(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+open_contender = Dies
