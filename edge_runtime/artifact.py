@@ -1,5 +1,6 @@
 """Open an artifact directory: the manifest first, hashes second, bytes last."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +51,11 @@ class Artifact:
             self._verify_hash(case.path, case.sha256)
         return sum(len(variant.files) for variant in self.manifest.variants) + len(self.manifest.golden)
 
-    def golden(self) -> Iterator["OpenedCase"]:
-        """Yield the golden cases, each hashed before it is read."""
-        for case in self.manifest.golden:
+    def golden(self, variant: Variant) -> Iterator["OpenedCase"]:
+        """Yield a variant's golden cases, or the reference's when it has none; each is hashed before it is read."""
+        cases = [case for case in self.manifest.golden if case.variant == variant.name]
+        reference = self.manifest.variants[0].name
+        for case in cases or [case for case in self.manifest.golden if case.variant == reference]:
             self._verify_hash(case.path, case.sha256)
             yield OpenedCase.open(self, case)
 
@@ -122,13 +125,9 @@ def open_artifact(path: str | Path) -> Artifact:
     paths outside the directory. Hashes are not checked here: `verify` does.
     """
     folder = Path(path)
-    if not folder.is_dir():
-        problem = "not a directory" if folder.exists() else "no such artifact"
-        raise ManifestError(problem, str(folder), "give the path of a NAME.edge folder, made by: edge export")
     file = folder / manifest.FILE_NAME
-    if not file.is_file():
-        raise ManifestError(
-            f"no {manifest.FILE_NAME} in it", str(folder), "an artifact is a folder made by: edge export"
-        )
+    if not os.path.lexists(folder) or (folder.is_dir() and not os.path.lexists(file)):
+        problem = f"no {manifest.FILE_NAME} in it" if os.path.lexists(folder) else "no such artifact"
+        raise ManifestError(problem, str(folder), "give the path of a NAME.edge folder, made by: edge export")
     text = files.read_bytes(file, limit_bytes=manifest.MAX_BYTES, error=ManifestError)
     return Artifact(folder, manifest.parse(text, where=str(file)))

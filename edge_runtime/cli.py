@@ -1,6 +1,7 @@
 """The `edge` command: the table of verbs, and the one place that turns errors into text and exit codes."""
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -9,7 +10,8 @@ from types import FrameType
 from typing import NamedTuple, NoReturn
 
 from edge_runtime import __version__
-from edge_runtime.errors import EdgeError, UnsupportedSystem, UsageError, to_document
+from edge_runtime.errors import EdgeError, InputError, UnsupportedSystem, UsageError, to_document
+from edge_runtime.units import visible
 
 INTERRUPTED, OUR_BUG = 130, 70
 
@@ -54,10 +56,14 @@ edge VERB --help tells more about one of them."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit code that `errors` documents."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal's encoding must not fail what we say
     # a service manager stops us with SIGTERM: leave as on Ctrl-C, so that workers end and temporary files go
     signal.signal(signal.SIGTERM, _stop)
     try:
-        return _dispatch(words)
+        status = _dispatch(words)
+        sys.stdout.flush()  # here a reader that left is expected; at exit Python would call it an error
     except EdgeError as error:
         return _told(error, words)
     except KeyboardInterrupt:
@@ -67,8 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # whoever read our output (head, less) left; Python would print a second error at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as problem:
+        # no space, no permission, a name too long: the system's no, wherever it was met, is no bug of ours
+        where, what = str(problem.filename or f"edge {words[0]}"), (problem.strerror or str(problem)).lower()
+        return _told(InputError(what, where, "check the path, its permissions and free space"), words)
     except Exception:  # noqa: BLE001 - whatever we can't explain is our bug: keep the evidence, say where it is
         return _our_bug(words)
+    return status
 
 
 def _dispatch(words: list[str]) -> int:
@@ -90,7 +101,10 @@ def _dispatch(words: list[str]) -> int:
             f"install it: {_pip_line(verb)}",
         )
     module, function = verb.function.split(":")
-    status: int = getattr(importlib.import_module(module), function)(words[1:])
+    try:
+        status: int = getattr(importlib.import_module(module), function)(words[1:])
+    except SystemExit as done:  # argparse leaves this way after --help
+        return int(done.code or 0)
     return status
 
 
@@ -131,7 +145,7 @@ def _told(error: EdgeError, words: list[str]) -> int:
         from edge_runtime.decode import as_json  # noqa: PLC0415 - 10 ms that only this way out needs
 
         sys.stdout.write(as_json(to_document(error)))
-    print(f"edge: {error}", file=sys.stderr)
+    print(f"edge: {visible(str(error))}", file=sys.stderr)
     return error.exit_code
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TextIO
 
 from edge_runtime.errors import UsageError
+from edge_runtime.units import visible
 
 RIGHT = ">"  # a table column that holds numbers
 LEFT = "<"
@@ -65,13 +66,13 @@ class Console:
 
     def say(self, text: str = "") -> None:
         """Print a result for people."""
-        print(text, file=self.people, flush=True)
+        print(visible(text), file=self.people, flush=True)
 
     def note(self, text: str) -> None:
         """Print something worth knowing on stderr, unless quiet."""
         if not self.quiet:
             self.clear_line()
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text), file=sys.stderr, flush=True)
 
     def answer(self, document: Mapping[str, Any]) -> None:
         """Print the one JSON document, when it was asked for."""

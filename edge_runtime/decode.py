@@ -66,8 +66,12 @@ class Fields:
         value = self._take(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             self.refuse(key, f"is {_kind(value)}, expected a number")
-        # 1e999 is valid JSON and parses to infinity
-        if not math.isfinite(value) or not low <= value <= high:
+        # 1e999 is valid JSON and parses to infinity; an integer of 400 digits becomes no float at all
+        if (
+            (isinstance(value, int) and abs(value) > MAX_INTEGER)
+            or not math.isfinite(value)
+            or not low <= value <= high
+        ):
             self.refuse(key, f"is {_short(value)}, expected a finite number of {low} to {high}")
         return float(value)
 
@@ -207,9 +211,15 @@ def envelope(fields: Fields, *, kind: str, schema: int, what: str) -> None:
         )
 
 
+def finite(value: float) -> float | None:
+    """Return the value, or None where JSON has no number for it: NaN and the infinities."""
+    return value if math.isfinite(value) else None
+
+
 def as_json(value: Mapping[str, Any]) -> str:
     """Return the one way we write JSON: keys in the given order, no NaN, lists of plain values on one line."""
-    return _written(value, "") + "\n"
+    # a path that is no UTF-8 reaches us as lone surrogates, which only an escape can carry
+    return (_written(value, "") + "\n").encode("utf-8", "backslashreplace").decode()
 
 
 def _written(value: object, indent: str) -> str:

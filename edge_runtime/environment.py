@@ -61,12 +61,12 @@ def conditions(cpus: tuple[int, ...], root: Path = ROOT) -> Conditions:
     frequencies = [value for policy in policies if (value := _integer(policy / "scaling_cur_freq")) is not None]
     zones = sorted((root / "sys/class/thermal").glob("thermal_zone*/temp"))
     temperatures = [value for zone in zones if (value := _integer(zone)) is not None]
-    load = (_text(root / "proc/loadavg") or "").split()
+    load = _load_1m_hundredths(root)
     return Conditions(
         governor=",".join(sorted(governors)) or None,
         frequency_khz=sum(frequencies) // len(frequencies) if frequencies else None,
         temperature_millicelsius=max(temperatures, default=None),
-        load_1m_hundredths=round(float(load[0]) * 100) if load else None,
+        load_1m_hundredths=load,
     )
 
 
@@ -102,6 +102,13 @@ def _ram_bytes(root: Path) -> int | None:
     return None
 
 
+def _load_1m_hundredths(root: Path) -> int | None:
+    try:
+        return round(float((_text(root / "proc/loadavg") or "").split()[0]) * 100)
+    except (ValueError, IndexError, OverflowError):
+        return None
+
+
 def _libc() -> str | None:
     try:
         return os.confstr("CS_GNU_LIBC_VERSION")
@@ -117,5 +124,7 @@ def _text(path: Path) -> str | None:
 
 
 def _integer(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text is not None and text.lstrip("-").isdigit() else None
+    try:
+        return int(_text(path) or "")
+    except ValueError:
+        return None

@@ -25,7 +25,9 @@ def read_bytes(path: Path, *, limit_bytes: int, error: type[InputError] = InputE
         with open(path, "rb", opener=_open_without_waiting) as stream:
             if not _is_regular(stream.fileno()):
                 raise error("not a regular file", str(path), "give the path of a file")
-            content = stream.read(limit_bytes + 1)
+            size = os.fstat(stream.fileno()).st_size
+            # read() reserves what it is asked for: asking for the limit would fail on a board with less memory
+            content = stream.read(min(size, limit_bytes) + 1)
     except OSError as problem:
         raise error(_reason(problem), str(path), "check that the path is right and readable") from problem
     if len(content) > limit_bytes:
@@ -56,7 +58,8 @@ def is_plain_relative(text: str) -> bool:
         and ".." not in path.parts
         and str(path) == text
         and text != "."
-        and not any(ord(letter) < ord(" ") or letter in '\\:*?"<>|\x7f' for letter in text)
+        and text.isprintable()  # control characters, and surrogates that no file name can hold
+        and not any(letter in '\\:*?"<>|' for letter in text)
     )
 
 
@@ -71,7 +74,12 @@ def inside(root: Path, relative: str, *, error: type[InputError] = InputError) -
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file by temporary name, flush and rename: a reader sees the old content or the new, never half."""
+    """Write a file by temporary name, flush and rename: a reader sees the old content or the new, never half.
+
+    Raises Unwritable when the file system refuses, or when `path` is a device, a pipe or a directory.
+    """
+    if path.exists() and not path.is_file():
+        raise Unwritable("can't write: not a regular file", str(path), "give the path of a file")
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as problem:
@@ -83,11 +91,20 @@ def write_whole(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         Path(name).replace(path)
+        sync_directory(path.parent)
     except OSError as problem:
         raise _unwritable(problem, path) from problem
     finally:
         Path(name).unlink(missing_ok=True)
-    sync_directory(path.parent)
+
+
+def refuse_taken(path: Path, *, replace: bool) -> None:
+    """Refuse an output file early, before any work is spent on it: it is there, or its folder can't take it."""
+    if os.path.lexists(path) and not replace:
+        raise OutputExists("the output is there already", str(path), "choose another path, or replace it with --force")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        problem = "no permission" if path.parent.is_dir() else "no such folder"
+        raise Unwritable(f"can't write: {problem}", str(path.parent), "make it, or choose another place")
 
 
 def refuse_existing(path: Path, *, replace: bool, marker: str) -> None:

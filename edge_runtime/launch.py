@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from edge_runtime.errors import TimedOut, WorkerLost, from_document
 
-MAX_LINE_BYTES = 16 * 2**20  # 2,000 samples take 20 KB; whatever sends more is not our worker
+MAX_ANSWER_BYTES = 16 * 2**20  # 2,000 samples take 20 KB; whatever sends more is not our worker
 TAIL_BYTES = 2000  # of a dead worker's stderr, shown in the error
 
 
@@ -85,7 +85,7 @@ def _read_events(
     stdout: IO[bytes], deadline: float, timeout_s: float, where: str, log: IO[bytes]
 ) -> dict[str, dict[str, Any]]:
     events: dict[str, dict[str, Any]] = {}
-    pending = b""
+    pending, received = b"", 0
     with selectors.DefaultSelector() as selector:
         selector.register(stdout, selectors.EVENT_READ)
         while True:
@@ -96,9 +96,10 @@ def _read_events(
                 if pending:
                     raise WorkerLost(f"it ended within a line: {pending[:80]!r}", where, _tail(log))
                 return events
+            received += len(chunk)
+            if received > MAX_ANSWER_BYTES:
+                raise WorkerLost("it sends without end", where, _tail(log))
             *lines, pending = (pending + chunk).split(b"\n")
-            if len(pending) > MAX_LINE_BYTES:
-                raise WorkerLost("it sent a line without end", where, _tail(log))
             for line in lines:
                 event = _parse(line, where, log)
                 if event.get("kind") == "edge-error":
@@ -138,7 +139,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         if stream is not None:
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    # the group, even when its leader has left: what an engine started must not run beside the next launch
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -32,45 +32,15 @@ def read(path: Path, *, limit_bytes: int = MAX_BYTES) -> dict[str, Array]:
     structured dtypes, truncated or lying headers, compression bombs.
     """
     content = read_bytes(path, limit_bytes=limit_bytes, error=WrongInput)
-    if content[:6] == npy.MAGIC_PREFIX:
-        return {"": _array(content, str(path), path.name)}
-    if content[:2] != b"PK":
-        raise WrongInput("neither an .npy nor an .npz file", str(path), "save arrays with numpy.save or numpy.savez")
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
-            if len(members) > MAX_ARRAYS:
-                raise WrongInput(f"{len(members)} arrays", str(path), f"at most {MAX_ARRAYS} are read from one file")
-            if sum(member.file_size for member in members) > limit_bytes:
-                raise WrongInput(
-                    f"unpacks to more than {limit_bytes} bytes",
-                    str(path),
-                    "split the data into several files",
-                )
-            arrays: dict[str, Array] = {}
-            for member in members:
-                name = member.filename.removesuffix(".npy")
-                if name in arrays:
-                    raise WrongInput(f"the array {name[:80]!r} is there twice", str(path), "save it again")
-                with archive.open(member) as stream:
-                    # a member may hold more than its directory entry says; one byte past it tells
-                    data = stream.read(member.file_size + 1)
-                arrays[name] = _array(data, str(path), name)
-            return arrays
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        NotImplementedError,
-        EOFError,
-        OSError,
-        RuntimeError,
-    ) as problem:
-        raise WrongInput(f"broken .npz: {problem}", str(path), "save it again with numpy.savez") from problem
+        return _arrays(content, path, limit_bytes)
+    except WrongInput:
+        raise
     except Exception as problem:
-        # zlib.error is no subclass of anything above; lzma and bz2 have their own too
-        if isinstance(problem, WrongInput):
-            raise
-        raise WrongInput(f"broken .npz: {problem}", str(path), "save it again with numpy.savez") from problem
+        # zipfile, zlib, lzma, tokenize and numpy's header reader have exceptions with no common ancestor
+        raise WrongInput(
+            f"broken file: {str(problem)[:200]}", str(path), "save it again with numpy.save or numpy.savez"
+        ) from problem
 
 
 def write(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -89,6 +59,29 @@ def write(path: Path, arrays: Mapping[str, Array]) -> None:
     write_whole(path, buffer.getvalue())
 
 
+def _arrays(content: bytes, path: Path, limit_bytes: int) -> dict[str, Array]:
+    if content[:6] == npy.MAGIC_PREFIX:
+        return {"": _array(content, str(path), path.name)}
+    if content[:2] != b"PK":
+        raise WrongInput("neither an .npy nor an .npz file", str(path), "save arrays with numpy.save or numpy.savez")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if len(members) > MAX_ARRAYS:
+            raise WrongInput(f"{len(members)} arrays", str(path), f"at most {MAX_ARRAYS} are read from one file")
+        if sum(member.file_size for member in members) > limit_bytes:
+            raise WrongInput(
+                f"unpacks to more than {limit_bytes} bytes", str(path), "split the data into several files"
+            )
+        arrays: dict[str, Array] = {}
+        for member in members:
+            name = member.filename.removesuffix(".npy")
+            if name in arrays:
+                raise WrongInput(f"the array {name[:80]!r} is there twice", str(path), "save it again")
+            # reads no more than the directory entry says, and holds that against the checksum
+            arrays[name] = _array(archive.read(member), str(path), name)
+        return arrays
+
+
 def _array(data: bytes, where: str, name: str) -> Array:
     hint = "save plain numeric arrays with numpy.save or numpy.savez"
     stream = io.BytesIO(data)
@@ -102,7 +95,9 @@ def _array(data: bytes, where: str, name: str) -> Array:
             )
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = header(stream, max_header_size=MAX_HEADER_BYTES)
-    except (ValueError, EOFError, TypeError, SyntaxError, MemoryError, RecursionError) as problem:
+    except WrongInput:
+        raise
+    except Exception as problem:
         raise WrongInput(f"{name[:80]!r} has a bad .npy header: {str(problem)[:200]}", where, hint) from problem
     if dtype.hasobject or dtype.names is not None or dtype.kind not in "biufc":
         raise WrongInput(f"{name[:80]!r} holds {str(dtype)[:80]}, which is not plain numbers", where, hint)
@@ -116,5 +111,5 @@ def _array(data: bytes, where: str, name: str) -> Array:
             "the file is truncated or damaged",
         )
     flat: Array = np.frombuffer(data, dtype=dtype, offset=stream.tell(), count=math.prod(shape))
-    # frombuffer is read-only and keeps the whole file alive; callers own what they get
-    return flat.reshape(shape, order="F" if fortran else "C").copy()
+    # frombuffer is read-only and keeps the whole file alive; callers own what they get, in this machine's byte order
+    return flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="))

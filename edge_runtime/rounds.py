@@ -5,6 +5,7 @@ drifts treats them alike. Memory is measured first, in launches of its own, whic
 such a contender is recorded as invalid and never timed.
 """
 
+import math
 import sys
 import tempfile
 import time
@@ -76,9 +77,10 @@ class Plan:
             raise UsageError(f"{self.threads} threads on {cpus} CPUs", "the plan", f"ask for 1 to {cpus}")
         if self.rounds is not None and self.rounds < 1:
             raise UsageError(f"{self.rounds} rounds", "the plan", "ask for at least one")
-        if self.budget_s <= 0 or self.precision <= 0 or self.margin <= 0:
+        # written this way round, NaN is refused too
+        if not all(0 < value < math.inf for value in (self.budget_s, self.precision, self.margin)):
             raise UsageError(
-                "a budget, precision or margin that is not above zero", "the plan", "give positive numbers"
+                "a budget, precision or margin that is not above zero and finite", "the plan", "give positive numbers"
             )
 
 
@@ -308,7 +310,8 @@ class _Run:
 
         if self._inputs is not None:
             return {name: array.shape for name, array in npz.read(self._inputs).items()}
-        case = next(iter(self._entries[0].artifact.golden()))
+        artifact = self._entries[0].artifact
+        case = next(artifact.golden(artifact.variant(self._entries[0].variant)))
         return {name: array.shape for name, array in case.inputs.items()}
 
 

@@ -44,11 +44,7 @@ def check(path: str | Path, *, variant: str = AUTO, threads: int | None = None) 
     """
     with load(path, variant=variant, threads=threads) as model:
         files = model.artifact.verify()
-        cases = list(model.artifact.golden())
-        reference = model.artifact.manifest.variants[0].name
-        chosen = [case for case in cases if case.variant == model.variant.name]
-        chosen = chosen or [case for case in cases if case.variant == reference]
-        outputs = [checked for case in chosen for checked in _replay(model, case)]
+        outputs = [checked for case in model.artifact.golden(model.variant) for checked in _replay(model, case)]
         return SelfCheck(files, tuple(outputs))
 
 

@@ -14,6 +14,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as capi
 
 from edge_runtime.artifact import AUTO, Artifact, open_artifact
+from edge_runtime.environment import available_cpus
 from edge_runtime.errors import (
     EdgeError,
     InvalidModel,
@@ -64,7 +65,7 @@ def load(path: str | Path, *, variant: str = AUTO, threads: int | None = None) -
     chosen = artifact.variant(variant)
     _refuse_newer(artifact)
     artifact.verify_variant(chosen)
-    count = threads or len(os.sched_getaffinity(0))
+    count = threads or len(available_cpus())
     return Model(artifact, chosen, _open_session(artifact, chosen, count), count)
 
 
@@ -82,12 +83,12 @@ class Model:
         self.inputs: tuple[Port, ...] = artifact.manifest.inputs
         self.outputs: tuple[Port, ...] = artifact.manifest.outputs
         self._where = f"{artifact.path} ({variant.name})"
+        _match_ports(session, self.inputs, self.outputs, self._where)
         self._session: onnxruntime.InferenceSession | None = session
         self._run_options = onnxruntime.RunOptions()
         self._run_options.add_run_config_entry(*_NO_SYNCHRONISATION)
         self._output_names = [port.name for port in self.outputs]
         self._plans = tuple((port.name, np.dtype(port.dtype), port.shape) for port in self.inputs)
-        _match_ports(session, self.inputs, self.outputs, self._where)
 
     def __call__(self, /, **inputs: Array) -> dict[str, Array]:
         """Run one inference and return the outputs by name, as new arrays.

@@ -136,7 +136,8 @@ def document(record: Record, compared: tuple[Comparison, ...]) -> dict[str, Any]
 
 
 def _standing(record: Record, contender: MeasuredContender) -> Standing:
-    launches = record.launches_of(contender.name)
+    # right at first and wrong later is wrong: its samples are kept in the record and make no figure
+    launches = () if contender.answers.agree is False else record.launches_of(contender.name)
     blocks = [launch.block_ns for launch in launches]
     samples = sum(map(len, blocks))
     phases: dict[str, Interval] = {}

@@ -52,7 +52,8 @@ def compare(got: Array, wanted: Array, tolerance: Tolerance) -> Difference:
         index = _position(int(np.argmin(same_oddities)), got.shape)
         return _refused(f"is {got[index]} at {list(index)}, expected {wanted[index]}")
     wide = np.complex128 if got.dtype.kind == "c" else np.float64
-    difference = np.abs(np.where(finite, got, 0).astype(wide) - np.where(finite, wanted, 0).astype(wide))
+    with np.errstate(over="ignore"):  # two ends of float64 are infinitely apart, which is the right answer
+        difference = np.abs(np.where(finite, got, 0).astype(wide) - np.where(finite, wanted, 0).astype(wide))
     magnitude = np.abs(np.where(finite, wanted, 0).astype(wide))
     allowed = tolerance.abs + tolerance.rel * magnitude
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -80,7 +81,9 @@ def _compare_exactly(got: Array, wanted: Array) -> Difference:
     index = _position(int(np.argmax(differs)), got.shape)
     if got.dtype.kind not in "biu":
         return _refused(f"is {got[index]!r} at {list(index)}, expected {wanted[index]!r}")
-    gap = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
+    # modulo 2**64 the difference of the larger and the smaller is exact, where float64 loses it beyond 2**53
+    with np.errstate(over="ignore"):
+        gap = np.maximum(got, wanted).astype(np.uint64) - np.minimum(got, wanted).astype(np.uint64)
     largest, scale = float(gap.max()), float(np.abs(wanted.astype(np.float64)).max())
     return Difference(ok=False, max_abs=largest, max_rel=_share(largest, scale), ratio=float("inf"), index=index)
 

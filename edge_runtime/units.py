@@ -1,5 +1,6 @@
-"""Numbers to text: one place chooses between microseconds and milliseconds, KiB and MiB."""
+"""Values to text: one place chooses between microseconds and milliseconds, KiB and MiB."""
 
+import unicodedata
 from collections.abc import Callable
 
 Text = Callable[[float], str]
@@ -25,6 +26,14 @@ def size(count: float) -> str:
 def rate(per_second: float) -> str:
     """Return a throughput as text: ``467000/s``, ``31.2/s``."""
     return f"{_three_digits(per_second)}/s"
+
+
+def visible(text: str) -> str:
+    """Return text for a terminal: control characters, which a hostile artifact could send it, become escapes."""
+    return "".join(
+        letter if letter in "\n\t" or not unicodedata.category(letter).startswith("C") else ascii(letter)[1:-1]
+        for letter in text
+    )
 
 
 def _three_digits(value: float) -> str:

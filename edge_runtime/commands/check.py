@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.console import Console, table, verb_parser
+from edge_runtime.decode import finite
 from edge_runtime.errors import SelfCheckFailed
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ def _document(found: "SelfCheck") -> dict[str, Any]:
                 "variant": output.variant,
                 "output": output.output,
                 "ok": output.difference.ok,
-                "max_abs": output.difference.max_abs,
-                "max_rel": output.difference.max_rel,
-                "of_tolerance": output.difference.ratio,
+                "max_abs": finite(output.difference.max_abs),
+                "max_rel": finite(output.difference.max_rel),
+                "of_tolerance": finite(output.difference.ratio),
             }
             for output in found.outputs
         ],

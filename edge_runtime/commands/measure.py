@@ -6,7 +6,7 @@ from edge_runtime import summary, units
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.environment import available_cpus
-from edge_runtime.errors import OutputExists
+from edge_runtime.files import refuse_taken
 from edge_runtime.record import Record
 from edge_runtime.rounds import Plan, Progress
 from edge_runtime.rounds import measure as measured
@@ -37,8 +37,8 @@ def measure(argv: list[str]) -> int:
     parser.add_argument("--force", action="store_true", help="replace the record file")
     options = parser.parse_args(argv)
     console = Console.of(options)
-    if options.output is not None and options.output.exists() and not options.force:
-        raise OutputExists("the output is there already", str(options.output), "replace it with --force")
+    if options.output is not None:
+        refuse_taken(options.output, replace=options.force)
     plan = Plan(rounds=options.launches, budget_s=options.budget, precision=options.precision, threads=options.threads)
     from edge_runtime.session import load  # noqa: PLC0415 - `--help` and wrong flags must not wait for onnxruntime
 
@@ -84,7 +84,7 @@ def _described(record: Record) -> str:
                 ("answers", _answers(record)),
                 (
                     "evidence",
-                    f"{standing.launches} launches, {standing.samples} samples, stopped by {record.stop_reason}",
+                    f"{standing.launches} launches, {_samples(record, standing)}, stopped by {record.stop_reason}",
                 ),
             ]
         ),
@@ -125,6 +125,13 @@ def _tables(standing: summary.Standing) -> list[str]:
             )
         )
     return tables
+
+
+def _samples(record: Record, standing: summary.Standing) -> str:
+    # a group's mean hides its slowest call: percentiles of groups must not pass for percentiles of calls
+    groups = sorted({launch.calls_per_sample for launch in record.launches if launch.valid})
+    grouped = f", each the mean of {' or '.join(map(str, groups))} calls" if groups and groups[-1] > 1 else ""
+    return f"{standing.samples} samples{grouped}"
 
 
 def _answers(record: Record) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from edge_runtime import units
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.console import Console, table, verb_parser
-from edge_runtime.errors import OutputExists, UsageError
+from edge_runtime.errors import UsageError
+from edge_runtime.files import refuse_taken
 
 if TYPE_CHECKING:
     from edge_runtime.npz import Array
@@ -37,8 +38,8 @@ def run(argv: list[str]) -> int:
     console = Console.of(options)
     if options.repeat < 1:
         raise UsageError(f"--repeat {options.repeat}", "edge run", "ask for at least 1")
-    if options.output is not None and options.output.exists() and not options.force:
-        raise OutputExists("the output is there already", str(options.output), "replace it with --force")
+    if options.output is not None:
+        refuse_taken(options.output, replace=options.force)
     from edge_runtime import npz  # noqa: PLC0415 - `--help` and wrong flags must not wait for numpy
     from edge_runtime.session import load  # noqa: PLC0415 - nor for onnxruntime
     from edge_runtime.tolerance import describe  # noqa: PLC0415 - as above
