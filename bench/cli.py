@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import comparison, runner
 from bench.report import terminal
@@ -12,8 +13,11 @@ from edge_runtime import summary
 from edge_runtime.artifact import open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.console import Console, verb_parser
-from edge_runtime.errors import OutputExists, Unwritable
+from edge_runtime.errors import OutputExists, Unwritable, UsageError
 from edge_runtime.record import Record
+
+if TYPE_CHECKING:
+    from export_tools.request import SourceSpec
 
 BENCH_EXAMPLES = (
     "edge bench digits.edge",
@@ -42,6 +46,7 @@ def bench(argv: list[str]) -> int:
             budget_s=options.budget,
             precision=options.precision,
             margin=options.margin,
+            source=_source(options),
             inputs=inputs,
             progress=progress,
             keep=lambda record: _keep(record, options.output),
@@ -99,9 +104,32 @@ def _bench_parser() -> argparse.ArgumentParser:
         "--margin", metavar="M", type=float, default=0.02, help="differences up to it count as none (default: 0.02)"
     )
     add_input_flag(parser, otherwise="otherwise the first golden case is timed")
+    torch = parser.add_argument_group("the module for torch; otherwise this host's memory of the export")
+    torch.add_argument("--source", metavar="SOURCE", help="file.py:callable, package.module:callable, model.pt, ...")
+    torch.add_argument("--weights", metavar="FILE", help="its state_dict")
+    torch.add_argument("--import-from", metavar="DIR|FILE.py", help="where its classes are")
+    torch.add_argument("--trust-pickle", action="store_true", help="open a whole pickled module: it can run any code")
     parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, saved after each round")
     parser.add_argument("--force", action="store_true", help="replace the record file")
     return parser
+
+
+def _source(options: argparse.Namespace) -> "SourceSpec | None":
+    if options.source is None:
+        given = [flag for flag in ("weights", "import_from", "trust_pickle") if getattr(options, flag)]
+        if given:
+            flag = given[0].replace("_", "-")
+            raise UsageError(f"--{flag} without --source", "edge bench", "give the module's source too")
+        return None
+    from export_tools.request import SourceSpec  # noqa: PLC0415 - only PyTorch needs the other host package
+
+    return SourceSpec(
+        entry=options.source,
+        weights=options.weights,
+        import_from=options.import_from,
+        trust_pickle=options.trust_pickle,
+        cwd=str(Path.cwd()),
+    )
 
 
 def _refuse_output(path: Path, *, force: bool) -> None:

@@ -1,6 +1,7 @@
 """Is this host busy with something else? The one door to psutil. A doubtful host is a warning, never an error."""
 
 import time
+from collections.abc import Iterable
 
 import psutil
 
@@ -8,13 +9,13 @@ LOOK_S = 0.3  # the kernel counts in ticks of 10 ms: over this long one tick is 
 BUSY_SHARE = 0.2  # of one CPU; what idle desktops and daemons use stays below
 
 
-def busy_warning(look_s: float = LOOK_S) -> str | None:
+def busy_warning(processes: Iterable[psutil.Process] | None = None, *, look_s: float = LOOK_S) -> str | None:
     """Return a sentence naming the busiest other process, or None when others leave the CPUs alone.
 
-    Watches every process for `look_s` seconds, except this one and its ancestors (shell, terminal, make).
+    processes: whom to watch for `look_s` seconds; None means all but this one and its ancestors (shell, make).
     """
-    own = {process.pid for process in _lineage()}
-    before = {process: _cpu_s(process) for process in psutil.process_iter() if process.pid not in own}
+    watched = _others() if processes is None else processes
+    before = {process: _cpu_s(process) for process in watched}
     begin = time.monotonic()
     time.sleep(look_s)
     spent_s = time.monotonic() - begin
@@ -30,12 +31,13 @@ def busy_warning(look_s: float = LOOK_S) -> str | None:
     )
 
 
-def _lineage() -> list[psutil.Process]:
+def _others() -> list[psutil.Process]:
     own = psutil.Process()
     try:
-        return [own, *own.parents()]
+        lineage = {own.pid, *(parent.pid for parent in own.parents())}
     except psutil.Error:
-        return [own]
+        lineage = {own.pid}
+    return [process for process in psutil.process_iter() if process.pid not in lineage]
 
 
 def _cpu_s(process: psutil.Process) -> float:

@@ -1,5 +1,7 @@
 """One artifact on one board: open the board, line the contenders up, conduct the rounds, return the record."""
 
+import importlib.util
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -10,7 +12,7 @@ from bench import contenders, host_sensors
 from bench.boards import local
 from bench.errors import SourceUnknown, UnknownBoard
 from edge_runtime.artifact import Artifact, open_artifact
-from edge_runtime.errors import UsageError
+from edge_runtime.errors import UnsupportedSystem, UsageError
 from edge_runtime.record import Record
 from edge_runtime.rounds import Entry, Plan, Progress, conduct
 
@@ -105,6 +107,9 @@ def _options(kind: contenders.Kind, artifact: Artifact, source: "SourceSpec | No
     """Return what a contender is told beyond the job: for PyTorch, where the module is."""
     if kind.name != "torch":
         return {}
+    if importlib.util.find_spec("torch") is None:
+        hint = 'install it: pip install "edge-runtime[export]"; or leave it out: --against onnxruntime'
+        raise UnsupportedSystem("PyTorch is not installed", sys.executable, hint)
     from export_tools.remembered import recall  # noqa: PLC0415 - only PyTorch needs the other host package
 
     spec = source or recall(artifact.variant().files[0].sha256)

@@ -30,6 +30,7 @@ class TorchEager:
         self._where = str(job.artifact)
         self._source, self._threads = job.options["source"], job.threads
         self._module: torch.nn.Module | None = None
+        self._mode: torch.inference_mode | None = None
         self._checked = False
 
     def import_engine(self) -> str:
@@ -51,9 +52,10 @@ class TorchEager:
         """Return a call with one tensor for each of forward's parameters, in their order."""
         import torch  # noqa: PLC0415 - as above
 
-        if not torch.is_inference_mode_enabled():
+        if self._mode is None:
             # for the whole thread: entering it at each call costs a tenth of a small model's time
-            torch.inference_mode().__enter__()
+            self._mode = torch.inference_mode()  # held, because the mode ends with its object
+            self._mode.__enter__()  # and never left: the process ends
         tensors = [torch.from_numpy(inputs[port.name]) for port in self._manifest.inputs]
         return partial(self._opened(), *tensors)
 

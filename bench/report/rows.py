@@ -52,8 +52,8 @@ def sheet(record: Record, *, contender: str) -> Sheet:
         ("model", memory[0]),
         ("peak", memory[0]),
         ("cold start", cold[0]),
-        (f"{contender}'s speed-up", "95 % interval"),
-        ("verdict", ""),
+        (f"{contender} is faster by", "95 % interval"),
+        ("verdict", f"on {contender}"),
     )
     rows = []
     for standing in standings:
@@ -82,13 +82,16 @@ def facts(record: Record) -> tuple[str, ...]:
     artifact = record.contenders[0].artifact
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in config.shapes.items())
     cpus = ", ".join(map(str, config.cpus))
-    engines = ", ".join(f"{one.name}: {one.engine}" for one in record.contenders)
+    engines: dict[str, list[str]] = {}
+    for one in record.contenders:
+        engines.setdefault(one.engine, []).append(one.name)
     rounds = len({launch.round for launch in record.launches})
     samples = sum(len(launch.block_ns) for launch in record.launches)
     ended = f"{record.stop_reason}; every launch is a fresh process"
     return (
         f"{machine.model}, {_count(config.threads, 'thread')} on CPU {cpus}, board {record.board}",
-        f"{artifact.name} ({artifact.variant}), {shapes}; {engines}",
+        f"{artifact.name} ({artifact.variant}), {shapes}",
+        *(f"{engine}: {', '.join(names)}" for engine, names in engines.items()),
         f"{_count(rounds, 'round')}, {len(record.launches)} launches, {samples} samples, stopped by {ended}",
         "model: what it adds to the process's memory (Pss); peak: the whole process, engine included",
         *_smoothed(record),
@@ -144,20 +147,19 @@ def _sentence(one: summary.Comparison, record: Record) -> str:
     if speedup is None:
         return f"{ours} and {theirs} are not compared: no round has both"
     if speedup.low is None or speedup.high is None:
-        return f"{_tendency(one, speedup)} in {_count(one.rounds, 'round')}, which give no interval: inconclusive"
+        told = f"a speed-up of {speedup.estimate:.2f}x in {_count(one.rounds, 'round')}, which gives no interval"
+        return f"{ours} and {theirs}: inconclusive, {told}"
     backwards = one.verdict == "slower"
     shown = (1 / speedup.high, 1 / speedup.low) if backwards else (speedup.low, speedup.high)
     evidence = f"(95 % interval {shown[0]:.2f} to {shown[1]:.2f}, {_count(one.rounds, 'round')})"
     if one.verdict == "same":
         return f"{ours} is as fast as {theirs} here, within {record.config.margin:.0%} {evidence}"
     if one.verdict == "inconclusive":
-        return f"{_tendency(one, speedup)}, which is inconclusive {evidence}"
+        return (
+            f"{ours} and {theirs}: inconclusive, a speed-up of {speedup.estimate:.2f}x is not beyond doubt {evidence}"
+        )
     factor = 1 / speedup.estimate if backwards else speedup.estimate
     return f"{ours} is {factor:.2f}x {one.verdict} than {theirs} here {evidence}"
-
-
-def _tendency(one: summary.Comparison, speedup: Interval) -> str:
-    return f"{one.contender} took 1/{speedup.estimate:.2f} of {one.baseline}'s time"
 
 
 def _agreement(record: Record) -> tuple[str, ...]:
@@ -193,7 +195,8 @@ def _unit(units: Sequence[tuple[str, float]], values: Sequence[float]) -> tuple[
 def _share(interval: Interval) -> str:
     if interval.high is None:
         return ""
-    return f" ±{100 * (interval.high / interval.estimate - 1):.2g}%"
+    percent = 100 * (interval.high / interval.estimate - 1)
+    return f" ±{percent:.0f}%" if percent >= 10 else f" ±{percent:.1f}%"  # noqa: PLR2004 - two digits either way
 
 
 def _limits(speedup: Interval) -> str:

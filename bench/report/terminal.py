@@ -65,7 +65,9 @@ def progress(*, stream: TextIO, color: bool, quiet: bool) -> Iterator[Callable[[
         yield lambda _: None
         return
     console = Console(file=stream, no_color=not color)
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    # once a second: drawing costs CPU time, and a contender with all CPUs as threads would pay for it
+    bar = Progress(*columns, console=console, transient=True, refresh_per_second=1)
     with bar:
         task = bar.add_task("starting", total=1.0)
 

@@ -93,7 +93,7 @@ def rival() -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def quick() -> Callable[[int], Plan]:
-    """Return what makes a plan of so many rounds with very short blocks: enough for the machinery, not for a verdict."""
+    """Return what makes a plan of so many rounds with very short blocks: for the machinery, not for a verdict."""
     block = BlockPlan(warmup_s=0.01, block_s=0.05, min_samples=20, max_samples=200)
     return lambda rounds: Plan(rounds=rounds, block=block)
 

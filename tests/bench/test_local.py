@@ -55,16 +55,23 @@ def test_a_copy_serves_where_links_can_not_be_made(tiny: Path, private_tmp: Path
 
 
 def test_the_private_root_goes_even_when_the_run_is_interrupted(private_tmp: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), local.open_board():
-        assert len(list(private_tmp.iterdir())) == 1
-        raise KeyboardInterrupt
+    seen: list[Path] = []
+
+    def interrupted() -> None:
+        with local.open_board() as board:
+            seen.append(board.root)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [root.parent for root in seen] == [private_tmp]
     assert list(private_tmp.iterdir()) == []
 
 
 def test_what_does_not_fit_on_the_board_is_an_error_with_a_remedy(tiny: Path) -> None:
     with local.open_board() as board:
         (board.root / "artifacts").write_text("a file where a folder has to be")
-        with pytest.raises(Unwritable, match="can't write: .* set TMPDIR"):
+        with pytest.raises(Unwritable, match=r"can't write: .* set TMPDIR"):
             board.put_artifact(open_artifact(tiny))
 
 

@@ -7,7 +7,7 @@ from edge_runtime.contender import EdgeContender
 
 
 class BreaksProtocol(EdgeContender):
-    def load(self):
+    def load(self) -> None:
         for descriptor in range(3, 64):
             try:
                 if stat.S_ISFIFO(os.fstat(descriptor).st_mode):

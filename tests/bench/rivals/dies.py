@@ -7,7 +7,7 @@ from edge_runtime.contender import EdgeContender
 
 
 class Dies(EdgeContender):
-    def load(self):
+    def load(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -6,7 +6,7 @@ from edge_runtime.contender import EdgeContender
 
 
 class Hangs(EdgeContender):
-    def load(self):
+    def load(self) -> None:
         time.sleep(600)
 
 

@@ -11,7 +11,7 @@ HOST_PACKAGES = ("torch", "onnx", "onnxscript", "rich", "psutil", "bench", "expo
 
 
 class LooksAround(EdgeContender):
-    def import_engine(self):
+    def import_engine(self) -> str:
         super().import_engine()
         found = []
         for name in HOST_PACKAGES:

@@ -1,15 +1,20 @@
 """Takes 300 us a call, by the clock."""
 
 import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from edge_runtime.contender import EdgeContender
+from edge_runtime.contender import EdgeContender, Step
+
+if TYPE_CHECKING:
+    from edge_runtime.npz import Array
 
 
 class Waits(EdgeContender):
-    def prepare(self, inputs):
+    def prepare(self, inputs: "Mapping[str, Array]") -> Step:
         call = super().prepare(inputs)
 
-        def step():
+        def step() -> object:
             until = time.perf_counter_ns() + 300_000
             answers = call()
             while time.perf_counter_ns() < until:
