@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from edge_runtime.errors import InputError, OutputExists, Unwritable
 
 CHUNK_BYTES = 1 << 20  # hashing speed stops growing well below this; it bounds memory
+NAME_MAX = 255  # bytes of a file's name <linux/limits.h>
 RENAME_EXCHANGE = 2  # <linux/fs.h>
 AT_FDCWD = -100  # <fcntl.h>
 
@@ -58,7 +59,8 @@ def is_plain_relative(text: str) -> bool:
         and ".." not in path.parts
         and str(path) == text
         and text != "."
-        and text.isprintable()  # control characters, and surrogates that no file name can hold
+        and text.isprintable()  # no control characters, and no surrogates, which no file name can hold
+        and all(len(part.encode()) <= NAME_MAX for part in path.parts)
         and not any(letter in '\\:*?"<>|' for letter in text)
     )
 

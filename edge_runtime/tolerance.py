@@ -56,7 +56,7 @@ def compare(got: Array, wanted: Array, tolerance: Tolerance) -> Difference:
         difference = np.abs(np.where(finite, got, 0).astype(wide) - np.where(finite, wanted, 0).astype(wide))
     magnitude = np.abs(np.where(finite, wanted, 0).astype(wide))
     allowed = tolerance.abs + tolerance.rel * magnitude
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.where(difference == 0, 0.0, difference / allowed)
     worst = int(np.argmax(ratio))
     largest, scale = float(difference.max()), float(magnitude.max())
