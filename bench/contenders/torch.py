@@ -8,6 +8,7 @@ Runs with the machine's own interpreter, since a board's payload has no PyTorch.
 this host's memory of its exports, never from what an artifact says of itself.
 """
 
+import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.contender import Contender, Job, Step
     from edge_runtime.npz import Array
+    from export_tools.source import Source
 
 
 class TorchEager:
@@ -28,8 +30,8 @@ class TorchEager:
     def __init__(self, job: "Job") -> None:
         self._manifest = open_artifact(job.artifact).manifest
         self._where = str(job.artifact)
-        self._source, self._threads = job.options["source"], job.threads
-        self._module: torch.nn.Module | None = None
+        self._spec, self._threads = job.options["source"], job.threads
+        self._source: Source | None = None
         self._mode: torch.inference_mode | None = None
         self._checked = False
 
@@ -46,18 +48,24 @@ class TorchEager:
         from export_tools.request import SourceSpec  # noqa: PLC0415 - as above
         from export_tools.source import open_source  # noqa: PLC0415 - as above
 
-        self._module = open_source(SourceSpec.from_json(self._source)).module
+        self._source = open_source(SourceSpec.from_json(self._spec))
 
     def prepare(self, inputs: "Mapping[str, Array]") -> "Step":
-        """Return a call with one tensor for each of forward's parameters, in their order."""
+        """Return a call with one tensor for each input, by the names of forward's parameters or else in their order."""
         import torch  # noqa: PLC0415 - as above
 
         if self._mode is None:
             # for the whole thread: entering it at each call costs a tenth of a small model's time
             self._mode = torch.inference_mode()  # held, because the mode ends with its object
             self._mode.__enter__()  # and never left: the process ends
-        tensors = [torch.from_numpy(inputs[port.name]) for port in self._manifest.inputs]
-        return partial(self._opened(), *tensors)
+        from export_tools.source import inputs_of  # noqa: PLC0415 - as above
+
+        source = self._opened()
+        tensors = {port.name: torch.from_numpy(inputs[port.name]) for port in self._manifest.inputs}
+        by_name = tensors.keys() <= inspect.signature(source.module.forward).parameters.keys()
+        given = inputs_of(source, tensors, () if by_name else tuple(tensors))
+        by_place = [one.tensor for one in given if one.positional]
+        return partial(source.module, *by_place, **{one.name: one.tensor for one in given if not one.positional})
 
     def answers(self, returned: object) -> "Mapping[str, Array]":
         """Flatten what forward returned and name it as the artifact does; raise SourceDiffers for another module."""
@@ -76,7 +84,7 @@ class TorchEager:
         wanted = self._manifest.source_weights_sha256
         if self._checked or wanted is None:
             return
-        found = weights_sha256(self._opened())
+        found = weights_sha256(self._opened().module)
         if found != wanted:
             raise SourceDiffers(
                 f"the module's weights have the SHA-256 {found[:12]}…, the artifact was exported from {wanted[:12]}…",
@@ -85,9 +93,9 @@ class TorchEager:
             )
         self._checked = True
 
-    def _opened(self) -> "torch.nn.Module":
-        assert self._module is not None, "load() comes first"  # noqa: S101 - the worker's order, not a user's
-        return self._module
+    def _opened(self) -> "Source":
+        assert self._source is not None, "load() comes first"  # noqa: S101 - the worker's order, not a user's
+        return self._source
 
 
 _HINT = "give the source and weights it was exported from (--source, --weights), or export it again"

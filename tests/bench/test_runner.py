@@ -14,7 +14,7 @@ from edge_runtime import record as records
 from edge_runtime import stats, summary
 from edge_runtime.errors import HashMismatch, RecordError, UsageError, WorkerLost, WrongInput
 from edge_runtime.record import Record
-from edge_runtime.rounds import Plan
+from edge_runtime.rounds import Plan, Progress
 
 Rival = Callable[[str], str]
 Quick = Callable[[int], Plan]
@@ -83,7 +83,9 @@ def test_the_record_says_how_it_was_taken(raced: Record) -> None:
 
 
 def test_a_contender_that_turns_wrong_later_leaves_the_race(tiny: Path, rival: Rival, quick: Quick) -> None:
-    record = bench(tiny, against=[rival("late_wrong")], plan=quick(2))
+    told: list[Progress] = []
+    record = bench(tiny, against=[rival("late_wrong")], plan=quick(2), progress=told.append)
+    assert [now.round for now in told if now.contender == "late_wrong"] == [None, 0], "and not in the second round"
     assert [one.answers.agree for one in record.contenders] == [True, False]
     assert record.launches_of("late_wrong") == ()
     assert len(record.launches_of("edge")) == 2
