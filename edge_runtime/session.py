@@ -197,29 +197,28 @@ class BoundCall:
         self._binding = session.io_binding()._iobinding  # noqa: SLF001 - see _raw_session
         self._outputs: dict[str, Array] = {}
         self._unsized = [port.name for port in ports if any(isinstance(s, str) and s not in sizes for s in port.shape)]
-        self._order = [port.name for port in ports]
-        device = onnxruntime.OrtDevice.make("cpu", 0)._get_c_device()  # noqa: SLF001 - see _raw_session
+        self._device = device = onnxruntime.OrtDevice.make("cpu", 0)._get_c_device()  # noqa: SLF001 - see _raw_session
         for name, array in self.inputs.items():
             self._binding.bind_input(name, device, array.dtype, array.shape, array.ctypes.data)
         for port in ports:
             if port.name in self._unsized:
-                self._binding.bind_output(port.name, device)  # its size depends on the data: onnxruntime allocates
-                continue
+                continue  # its size depends on the data: bound after the others, at each call
             buffer = _aligned(np.dtype(port.dtype), tuple(sizes[s] if isinstance(s, str) else s for s in port.shape))
             self._outputs[port.name] = buffer
             self._binding.bind_output(port.name, device, buffer.dtype, buffer.shape, buffer.ctypes.data)
 
     def __call__(self) -> dict[str, Array]:
         """Run on what `inputs` hold now; return the outputs by name, valid until the next call."""
+        for name in self._unsized:
+            self._binding.bind_output(name, self._device)  # what the last run allocated has that run's size
         try:
             self._run(self._binding, self._options)
         except Exception as problem:  # noqa: BLE001 - translated exhaustively, re-raised when unknown
             _translate(problem, self._where)
         if self._unsized:
             values = self._binding.get_outputs()
-            for index, name in enumerate(self._order):
-                if name in self._unsized:
-                    self._outputs[name] = values[index].numpy()
+            for name, value in zip(self._unsized, values[-len(self._unsized) :], strict=True):
+                self._outputs[name] = value.numpy()
         return self._outputs
 
 
@@ -242,7 +241,8 @@ def translated(problem: Exception, where: str) -> EdgeError | None:
         return WrongInput(f"onnxruntime refused the inputs: {message}", where, "compare them with: edge info")
     if isinstance(problem, capi.InvalidProtobuf | capi.InvalidGraph | capi.NoSuchFile | capi.NoModel):
         return InvalidModel(f"not a valid ONNX model: {message}", where, "export the artifact again")
-    if isinstance(problem, ONNXRUNTIME_ERRORS):
+    # a bound run has no exception class of its own, only this beginning
+    if isinstance(problem, ONNXRUNTIME_ERRORS) or message.startswith("Error in execution"):
         return InvalidModel(
             f"onnxruntime failed: {message}", where, "run: edge check; if it passes, the input is to blame"
         )

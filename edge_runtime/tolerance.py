@@ -71,7 +71,8 @@ def compare(got: Array, wanted: Array, tolerance: Tolerance) -> Difference:
 
 def describe(array: Array) -> str:
     """Return dtype and shape as messages show them: ``float32[1, 8000]``."""
-    return f"{array.dtype.name}[{', '.join(map(str, array.shape))}]"
+    dtype = array.dtype.name if array.dtype.isnative else array.dtype.str  # ">f4" is no float32 of this machine
+    return f"{dtype}[{', '.join(map(str, array.shape))}]"
 
 
 def _compare_exactly(got: Array, wanted: Array) -> Difference:

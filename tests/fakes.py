@@ -83,11 +83,11 @@ def typed() -> Sample:
 
 
 def found() -> Sample:
-    """float32[n] → the positions that are not zero, int64[1, k]: a size that only the data decide."""
+    """float32[n] → where it is not zero, int64[1, k], a size that only the data decide; and float32[n], minus x."""
     return _sample(
-        [_op("NonZero", ["x"], "places")],
+        [_op("NonZero", ["x"], "places"), _op("Neg", ["x"], "minus")],
         {"x": (TensorProto.FLOAT, ["n"])},
-        {"places": (TensorProto.INT64, [1, "k"])},
+        {"places": (TensorProto.INT64, [1, "k"]), "minus": (TensorProto.FLOAT, ["n"])},
         [{"x": np.array([0, 1, 0, 2], "f4")}],
     )
 

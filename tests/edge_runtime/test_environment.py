@@ -1,0 +1,90 @@
+"""Facts of recorded and synthetic machines; tests/data/boards/README.md says where the trees come from."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.environment import GIB, Conditions, available_cpus, conditions, machine
+
+BOARDS = Path(__file__).resolve().parents[1] / "data" / "boards"
+PI = BOARDS / "raspberry-pi-4-synthetic"
+SERVER = BOARDS / "x86-64-virtual-machine"
+
+
+def test_a_board_is_named_by_its_device_tree() -> None:
+    found = machine(PI)
+    assert (found.model, found.cores, found.ram_bytes) == ("Raspberry Pi 4 Model B Rev 1.4", 4, 3885396 * 1024)
+    assert found.kernel
+
+
+def test_a_server_is_named_by_its_cpu() -> None:
+    found = machine(SERVER)
+    assert (found.model, found.cores, found.ram_bytes) == ("AMD EPYC", 2, 24684084 * 1024)
+
+
+def test_the_key_tells_machines_apart_and_outlives_a_reboot(tmp_path: Path) -> None:
+    keys = {machine(root).key for root in (PI, SERVER)}
+    assert len(keys) == 2
+    for name, kib in (("a", 8_000_000), ("b", 8_060_000), ("c", 16_000_000)):
+        (tmp_path / name / "proc").mkdir(parents=True)
+        (tmp_path / name / "proc" / "meminfo").write_text(f"MemTotal: {kib} kB\n")
+    one, rebooted, bigger = (machine(tmp_path / name).key for name in "abc")
+    assert one == rebooted
+    assert one != bigger
+
+
+def test_conditions_are_those_of_the_cpus_in_use() -> None:
+    assert conditions((0, 1), PI) == Conditions(
+        governor="ondemand", frequency_khz=750_000, temperature_millicelsius=52_095, load_1m_hundredths=125
+    )
+    assert conditions((3,), PI).frequency_khz == 1_500_000
+
+
+def test_different_governors_are_all_named_and_the_hottest_zone_counts(tmp_path: Path) -> None:
+    for cpu, governor in enumerate(("powersave", "performance")):
+        policy = tmp_path / f"sys/devices/system/cpu/cpu{cpu}/cpufreq"
+        policy.mkdir(parents=True)
+        (policy / "scaling_governor").write_text(governor + "\n")
+    for zone, text in enumerate(("41000", "-5000", "70500", "broken")):
+        (tmp_path / f"sys/class/thermal/thermal_zone{zone}").mkdir(parents=True)
+        (tmp_path / f"sys/class/thermal/thermal_zone{zone}/temp").write_text(text + "\n")
+    found = conditions((0, 1), tmp_path)
+    assert (found.governor, found.temperature_millicelsius) == ("performance,powersave", 70_500)
+
+
+def test_what_a_machine_does_not_tell_is_none_and_never_zero(tmp_path: Path) -> None:
+    assert conditions((0, 1), SERVER) == Conditions(
+        governor=None, frequency_khz=None, temperature_millicelsius=None, load_1m_hundredths=58
+    )
+    assert conditions((0,), tmp_path) == Conditions(
+        governor=None, frequency_khz=None, temperature_millicelsius=None, load_1m_hundredths=None
+    )
+    assert machine(tmp_path).ram_bytes is None
+
+
+@given(content=st.binary(max_size=40) | st.sampled_from([b"--5", b"nan", b"1e999", "²".encode(), b"MemTotal: kB kB"]))
+def test_whatever_the_kernel_says_there_is_an_answer(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    root = tmp_path_factory.getbasetemp() / "odd"
+    for name in (
+        "proc/loadavg",
+        "proc/meminfo",
+        "proc/cpuinfo",
+        "sys/class/thermal/thermal_zone0/temp",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    assert machine(root).cores == 1
+    found = conditions((0,), root)
+    assert found.load_1m_hundredths is None or isinstance(found.load_1m_hundredths, int)
+
+
+def test_this_machine_has_the_cpus_that_the_system_gives_us() -> None:
+    assert set(available_cpus()) == os.sched_getaffinity(0)
+    assert machine().ram_bytes is not None
+    assert machine().ram_bytes > GIB // 4  # type: ignore[operator]
