@@ -97,7 +97,7 @@ class Model:
         """
         self._check(inputs)
         try:
-            answers = self._open_session()._sess.run(self._output_names, inputs, self._run_options)  # noqa: SLF001 - see _raw_session
+            answers = self._open_session()._sess.run(self._output_names, inputs, self._run_options)  # noqa: SLF001 - without the wrapper's second check
         except Exception as problem:  # noqa: BLE001 - translated exhaustively, re-raised when unknown
             _translate(problem, self._where)
         return dict(zip(self._output_names, answers, strict=True))
@@ -191,13 +191,13 @@ class BoundCall:
     ) -> None:
         self.inputs: dict[str, Array] = {name: _aligned_copy(array) for name, array in inputs.items()}
         self._where, self._options = where, run_options
-        # the public wrapper re-checks on every run what can't change here; see _raw_session
+        # the public wrappers check again on every run what can't change here, and cost more than a small model
         self._session = session  # keeps it alive as long as the binding points into it
-        self._run = session._sess.run_with_iobinding  # noqa: SLF001 - see _raw_session
-        self._binding = session.io_binding()._iobinding  # noqa: SLF001 - see _raw_session
+        self._run = session._sess.run_with_iobinding  # noqa: SLF001 - without the wrapper's second check
+        self._binding = session.io_binding()._iobinding  # noqa: SLF001 - without the wrapper's second check
         self._outputs: dict[str, Array] = {}
         self._unsized = [port.name for port in ports if any(isinstance(s, str) and s not in sizes for s in port.shape)]
-        self._device = device = onnxruntime.OrtDevice.make("cpu", 0)._get_c_device()  # noqa: SLF001 - see _raw_session
+        self._device = device = onnxruntime.OrtDevice.make("cpu", 0)._get_c_device()  # noqa: SLF001 - without the wrapper's second check
         for name, array in self.inputs.items():
             self._binding.bind_input(name, device, array.dtype, array.shape, array.ctypes.data)
         for port in ports:
@@ -217,8 +217,8 @@ class BoundCall:
             _translate(problem, self._where)
         if self._unsized:
             values = self._binding.get_outputs()
-            for name, value in zip(self._unsized, values[-len(self._unsized) :], strict=True):
-                self._outputs[name] = value.numpy()
+            for index, name in enumerate(self._unsized, start=len(values) - len(self._unsized)):
+                self._outputs[name] = values[index].numpy()
         return self._outputs
 
 
