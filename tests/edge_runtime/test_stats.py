@@ -94,7 +94,7 @@ def test_an_unpaired_ratio_is_welchs_test(above: list[float], below: list[float]
 def test_an_unpaired_ratio_without_spread_or_launches_says_so() -> None:
     assert stats.unpaired_ratio([4.0], [2.0, 2.0]).low is None
     same = stats.unpaired_ratio([4.0, 4.0], [2.0, 2.0])
-    assert (same.low, same.high) == (pytest.approx(2.0), pytest.approx(2.0))
+    assert [same.low, same.high] == pytest.approx([2.0, 2.0])
 
 
 @pytest.mark.parametrize(
