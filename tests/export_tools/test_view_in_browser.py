@@ -48,11 +48,12 @@ def test_a_browser_draws_the_graph_with_its_operator_and_ports(address: str) -> 
         )
         page = browser.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
+        # netron's page reports usage to its authors; a test talks to loopback alone
+        page.route("**/*", lambda route: route.continue_() if route.request.url.startswith(address) else route.abort())
         page.goto(address)
-        graph = page.locator("svg#target, svg#canvas").first
-        graph.wait_for(state="visible", timeout=30_000)
-        page.wait_for_function("document.querySelector('svg')?.textContent.includes('Relu')", timeout=30_000)
-        drawn = graph.text_content() or ""
+        # without the internet netron can't tell where we are, and asks for consent to its usage statistics
+        page.get_by_text("Accept", exact=True).click(timeout=30_000)
+        for word in ("Relu", "temperature", "comfort"):
+            page.get_by_text(word, exact=True).first.wait_for(state="visible", timeout=30_000)
         browser.close()
-    assert {"Relu", "temperature", "comfort"} <= set(re.findall(r"[A-Za-z]+", drawn.replace("Relu", " Relu ")))
     assert errors == []
