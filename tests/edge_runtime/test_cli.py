@@ -304,7 +304,7 @@ def test_a_reader_that_leaves_early_is_no_error(tiny_edge: Path) -> None:
         os.close(read)
         done = subprocess.run(
             [sys.executable, "-m", "edge_runtime", *words],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},  # buffered, as a user's shell has it
             stdout=write,
             stderr=subprocess.PIPE,
             timeout=30,
