@@ -137,7 +137,7 @@ def test_weights_of_another_module_are_refused_by_key(spec: Spec, tmp_path: Path
     with pytest.raises(SourceError, match="lack bias"):
         open_source(spec("linear", weights=str(tmp_path / "less.pt")))
     torch.save({"weights": torch.ones(12, 1), "bias": torch.ones(1)}, tmp_path / "other.pt")
-    with pytest.raises(SourceError, match="don't fit.*12"):
+    with pytest.raises(SourceError, match=r"don't fit.*12"):
         open_source(spec("linear", weights=str(tmp_path / "other.pt")))
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +80,7 @@ class Evens(nn.Module):
 
 
 class Several(nn.Module):
-    """Two inputs that share a dimension, three outputs: one of the joint size, one of integers, one of float32 alone."""
+    """Two inputs that share a dimension; outputs of the joint size, of integers, and of float32 whatever comes in."""
 
     def forward(self, ids: Tensor, values: Tensor) -> dict[str, Tensor]:
         both = torch.cat([values, values], dim=0)
@@ -147,7 +148,7 @@ def text() -> str:
 
 
 def prints() -> tuple[nn.Module, Tensor]:
-    print("hello from the builder")
+    print("hello from the builder")  # noqa: T201 - what its caller must survive
     os.write(1, b"and from the descriptor\n")
     subprocess.run(["echo", "and from a child"], check=True)
     return linear()
@@ -165,7 +166,7 @@ def kills_itself() -> nn.Module:
 
 def starts_another_and_sleeps() -> nn.Module:
     # a child that leaves a trace of being alive, in the file named by the variable
-    with open(os.environ["EDGE_TEST_TRACE"], "w", encoding="utf-8") as trace:
+    with Path(os.environ["EDGE_TEST_TRACE"]).open("w", encoding="utf-8") as trace:
         child = subprocess.Popen(["sleep", "600"])
         trace.write(f"{os.getpid()} {child.pid}")
     time.sleep(600)
