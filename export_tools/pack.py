@@ -99,13 +99,19 @@ def _write_model(folder: Path, contents: Contents) -> Variant:
     return Variant(
         name=REFERENCE,
         files=tuple(found),
-        precision="float32",
+        precision=_precision(contents),
         opset_asked=contents.conversion.opset_asked,
         opset_written=contents.conversion.opset_written,
         exporter=contents.conversion.exporter,
         operators=contents.conversion.operators,
         verification=contents.verification.summary,
     )
+
+
+def _precision(contents: Contents) -> str:
+    kinds = [array.dtype for array in contents.answers[0].plain.values()]
+    kinds += [array.dtype for array in contents.cases[0].inputs.values()]
+    return next((kind.name for kind in kinds if kind.kind == "f"), "float32")
 
 
 def _write_golden(folder: Path, contents: Contents) -> tuple[GoldenCase, ...]:

@@ -214,9 +214,9 @@ def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
     """Return one error for all exporters: a wrong answer weighs most, then a wrong opset."""
     reasons = "; ".join(f"{exporter}: {problem.what}" for exporter, problem in failures)
     for kind in (ParityLost, OpsetUnavailable):
-        for _, problem in failures:
-            if isinstance(problem, kind):
-                return kind(reasons, request.origin, problem.hint)
+        if any(isinstance(problem, kind) for _, problem in failures):
+            telling = [p for _, p in failures if isinstance(p, ParityLost | OpsetUnavailable)]
+            return kind(reasons, request.origin, "; or ".join(problem.hint for problem in telling))
     hint = failures[0][1].hint if len(failures) == 1 else "rewrite what they stumble over, or try another --opset"
     return ExportFailed(f"no exporter could convert it: {reasons}", request.origin, hint)
 

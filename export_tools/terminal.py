@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from edge_runtime.units import duration, size
@@ -34,11 +33,10 @@ def stages(*, stream: TextIO, color: bool, quiet: bool) -> Iterator[Callable[[St
 def show(exported: Exported, *, stream: TextIO, color: bool) -> None:
     """Print the table: what was asked and written, by whom and why, how it was proven, how large it is."""
     console = _console(stream, color=color)
-    table = Table.grid(padding=(0, 2))
-    for name, value in _facts(exported):
-        table.add_row(Text(name, style="dim"), Text(value))
     console.print()
-    console.print(table, soft_wrap=True)
+    for name, value in _facts(exported):
+        # no rich table: it would fold long values to a pipe's 80 columns
+        console.print(Text.assemble((f"{name:<11}  ", "dim"), value), soft_wrap=True)
 
 
 def document(exported: Exported) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A model's graph in netron, served on loopback."""
 
+import logging
 import signal
 import socket
 import webbrowser
@@ -29,6 +30,7 @@ def served(model: Path, *, variant: str = AUTO, port: int = 0) -> Iterator[str]:
             "edge view needs netron", "this Python", 'install it: pip install "edge-runtime[export]"'
         ) from problem
     free = _free_port(port)
+    logging.getLogger("netron").setLevel(logging.WARNING)  # our own line says where it is served
     netron.serve(str(path), None, address=(LOOPBACK, free))
     try:
         yield f"http://{LOOPBACK}:{free}"
