@@ -70,12 +70,14 @@ def make_cases(
     seed: int,
     data: Sequence[tuple[str, Mapping[str, Array]]] = (),
 ) -> tuple[Case, ...]:
-    """Return the cases: the example, five kinds of its shape, every size of every dynamic dimension, the user's data.
+    """Return the cases: the example, the user's data, five kinds of the example's shape, every dynamic size.
 
     Integers stay within what the example shows (from 0): they are mostly indices. Booleans are random.
     """
     random = np.random.default_rng(seed)
     found = [Case(REAL, dict(example), {})]
+    # right after the example: of the cases that an artifact has room for, a user's own are worth most
+    found += [Case(name, _fitting(arrays, ports, name), {}) for name, arrays in data]
     shapes = {port.name: example[port.name].shape for port in ports}
     found += [
         Case(kind, {name: _made(kind, example[name], shapes[name], random) for name in shapes}, {})
@@ -88,7 +90,6 @@ def make_cases(
             for port in ports
         }
         found.append(Case(name, inputs, sizes))
-    found += [Case(name, _fitting(arrays, ports, name), {}) for name, arrays in data]
     return tuple(found)
 
 

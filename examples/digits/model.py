@@ -36,5 +36,5 @@ def build() -> nn.Module:
 
 
 def example_inputs() -> tuple[torch.Tensor, ...]:
-    """Return one blank image."""
-    return (torch.zeros(1, 1, 8, 8),)
+    """Return one image: a ramp from black to white."""
+    return (torch.linspace(0, 1, 64).reshape(1, 1, 8, 8),)
