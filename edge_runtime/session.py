@@ -282,15 +282,24 @@ def _open_session(artifact: Artifact, variant: Variant, threads: int) -> onnxrun
     return open_model(artifact.model_path(variant), threads=threads, where=where)
 
 
-def open_model(path: Path, *, threads: int, where: str) -> onnxruntime.InferenceSession:
+def open_model(
+    path: Path, *, threads: int, where: str, profile_prefix: Path | None = None, prepack: bool = True
+) -> onnxruntime.InferenceSession:
     """Open one ONNX file on the CPU provider, sequentially, with `threads` intra-op threads.
 
-    where: what errors call it. Raises InvalidModel or UnsupportedModel.
+    where: what errors call it.   profile_prefix: how the path of onnxruntime's own profile begins; it is written by
+    ``end_profiling()``.   prepack=False keeps the weights' shapes in that profile, at the price of slow kernels.
+    Raises InvalidModel or UnsupportedModel.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # fatal only: everything else reaches the user as one of our errors
+    if profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = os.fspath(profile_prefix)
+    if not prepack:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
     except Exception as problem:
