@@ -56,14 +56,17 @@ def run_worker(
     with tempfile.TemporaryFile() as log:
         # before the start: a parent held up right after it would make the phase "spawn" too short, even negative
         spawned_ns = time.perf_counter_ns()
-        process = subprocess.Popen(
-            command.argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env={**command.environment, **counts},
-            start_new_session=True,  # Ctrl-C reaches us alone, and the whole group can be ended
-        )
+        try:
+            process = subprocess.Popen(
+                command.argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**command.environment, **counts},
+                start_new_session=True,  # Ctrl-C reaches us alone, and the whole group can be ended
+            )
+        except OSError as problem:
+            raise WorkerLost(f"it can't be started: {problem.strerror}", where, f"try: {command.argv[0]}") from problem
         try:
             assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are PIPE
             line = json.dumps({**job, "spawned_ns": spawned_ns}) + "\n"

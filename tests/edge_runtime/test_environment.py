@@ -66,9 +66,7 @@ def test_what_a_machine_does_not_tell_is_none_and_never_zero(tmp_path: Path) -> 
 
 
 @given(content=st.binary(max_size=40) | st.sampled_from([b"--5", b"nan", b"1e999", "²".encode(), b"MemTotal: kB kB"]))
-def test_whatever_the_kernel_says_there_is_an_answer(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes
-) -> None:
+def test_whatever_the_kernel_says_there_is_an_answer(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     root = tmp_path_factory.getbasetemp() / "odd"
     for name in (
         "proc/loadavg",

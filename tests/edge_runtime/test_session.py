@@ -48,7 +48,9 @@ def x(batch: int = 2) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 @pytest.mark.parametrize(
-    "sample", [fakes.tiny, fakes.pair, fakes.typed, fakes.found, fakes.scalar, fakes.echo], ids=lambda made: made.__name__
+    "sample",
+    [fakes.tiny, fakes.pair, fakes.typed, fakes.found, fakes.scalar, fakes.echo],
+    ids=lambda made: made.__name__,
 )
 def test_called_and_bound_a_model_answers_as_the_reference_does(make_artifact: Maker, sample: Any) -> None:
     path = make_artifact(sample())
@@ -78,7 +80,11 @@ def test_a_dynamic_dimension_takes_any_size(model: Model, batch: int) -> None:
         ({"input": [[0.0] * 13]}, 'input "input" is a list, the model takes float32[batch, 13]', "numpy array"),
         ({"input": x().astype("f8")}, "is float64[2, 13], the model takes float32", "x.astype(numpy.float32)"),
         ({"input": x()[0]}, "is float32[13], the model takes float32[batch, 13]", "2 dimensions, not 1"),
-        ({"input": x()[:, :12]}, "is float32[2, 12], the model takes float32[batch, 13]", "the size 13 where it has 12"),
+        (
+            {"input": x()[:, :12]},
+            "is float32[2, 12], the model takes float32[batch, 13]",
+            "the size 13 where it has 12",
+        ),
         ({"input": x().astype(">f4")}, "is >f4[2, 13]", "x.astype(numpy.float32)"),
     ],
 )
@@ -304,9 +310,7 @@ def test_what_fails_only_while_it_runs_is_told_with_the_models_name(make_artifac
 
 
 def test_every_exception_class_of_onnxruntime_is_known_and_translated() -> None:
-    classes = {
-        value for value in vars(capi).values() if isinstance(value, type) and issubclass(value, BaseException)
-    }
+    classes = {value for value in vars(capi).values() if isinstance(value, type) and issubclass(value, BaseException)}
     assert len(classes) > 10
     assert classes == set(session.ONNXRUNTIME_ERRORS)
     for cls in classes:

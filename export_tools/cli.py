@@ -1,0 +1,139 @@
+"""The verbs `edge export` and `edge view`: flags to the functions of `pipeline` and `view`, results to text."""
+
+import argparse
+from pathlib import Path
+
+from edge_runtime.console import Console, Parser, verb_parser
+from export_tools.request import (
+    AUTO,
+    DEFAULT_OPSET,
+    DEFAULT_TIMEOUT_S,
+    EXPORTERS,
+    ExportRequest,
+    SourceSpec,
+    parse_dynamic,
+    parse_example,
+)
+
+EXPORT_EXAMPLES = (
+    "edge export model.py:build -o digits.edge",
+    "edge export model.py:build --weights digits.pt --dynamic image:0=batch",
+    "edge export linear.pt --trust-pickle --import-from train.py --example input=64x13:float32 --opset 11",
+)
+VIEW_EXAMPLES = ("edge view digits.edge", "edge view digits.edge --no-browser --port 8080", "edge view model.onnx")
+
+
+def export(argv: list[str]) -> int:
+    """Export one source; print the stages and the table, or a JSON document."""
+    options = _export_parser().parse_args(argv)
+    console = Console.of(options)
+    request = _request(options)
+    from export_tools import pipeline, terminal  # noqa: PLC0415 - `--help` and wrong flags must not wait for numpy
+
+    pipeline.refuse_output(request)
+    with terminal.stages(stream=console.people, color=console.color, quiet=console.quiet) as progress:
+        exported = pipeline.run(request, progress=progress)
+    for warning in exported.warnings:
+        console.note(f"warning: {warning}")
+    if not options.json:
+        terminal.show(exported, stream=console.people, color=console.color)
+    console.answer(terminal.document(exported))
+    return 0
+
+
+def view(argv: list[str]) -> int:
+    """Serve a model's graph with netron on loopback until Ctrl-C."""
+    parser = verb_parser("view", "Open the graph of an artifact or an .onnx file in netron.", VIEW_EXAMPLES)
+    parser.add_argument("model", metavar="NAME.edge|FILE.onnx", type=Path, help="an artifact's folder, or a file")
+    parser.add_argument("--variant", default=AUTO, help="a name from edge info (default: the reference)")
+    parser.add_argument("--no-browser", action="store_true", help="print the address and only serve")
+    parser.add_argument("--port", metavar="N", type=int, default=0, help="of loopback (default: any free one)")
+    options = parser.parse_args(argv)
+    console = Console.of(options)
+    from export_tools import view as viewing  # noqa: PLC0415 - `--help` need not wait for netron
+
+    with viewing.served(options.model, variant=options.variant, port=options.port) as address:
+        console.answer({"kind": "edge-view", "schema": 1, "address": address})
+        if not options.json:
+            console.say(f"{address} shows {options.model}; Ctrl-C ends it")
+        if not options.no_browser:
+            viewing.open_browser(address)
+        viewing.wait()
+    return 0
+
+
+def _request(options: argparse.Namespace) -> ExportRequest:
+    spec = SourceSpec(
+        entry=options.source,
+        weights=options.weights,
+        import_from=options.import_from,
+        trust_pickle=options.trust_pickle,
+    )
+    output = options.output or Path(f"{options.name or spec.stem}.edge")
+    return ExportRequest(
+        source=spec,
+        output=output,
+        name=options.name or output.name.removesuffix(".edge"),
+        origin=spec.origin,
+        example=parse_example(options.example),
+        dynamic=tuple(parse_dynamic(text) for text in options.dynamic),
+        input_names=_names(options.input_names),
+        output_names=_names(options.output_names),
+        opset=options.opset,
+        exporter=options.exporter,
+        data=options.data,
+        version=options.version,
+        timeout_s=options.timeout,
+        seed=options.seed,
+        force=options.force,
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
+
+
+def _export_parser() -> Parser:
+    parser = verb_parser(
+        "export",
+        "A PyTorch module to a verified artifact: exported in a fresh process, checked, held against PyTorch.",
+        EXPORT_EXAMPLES,
+    )
+    parser.add_argument("source", metavar="SOURCE", help="file.py:callable, package.module:callable, or model.pt")
+    parser.add_argument("-o", "--output", metavar="NAME.edge", type=Path, help="where to (default: here, by its name)")
+    parser.add_argument("--weights", metavar="FILE", help="a state_dict for the module, read without running code")
+    parser.add_argument(
+        "--example",
+        metavar="NAME=1x3x224x224:float32|FILE.npz",
+        action="append",
+        default=[],
+        help="an input to trace with (repeatable), or a file with all of them",
+    )
+    parser.add_argument(
+        "--dynamic",
+        metavar="INPUT:AXIS=NAME[:MIN..MAX[/STEP]]",
+        action="append",
+        default=[],
+        help="an axis whose size may vary (repeatable): image:0=batch",
+    )
+    parser.add_argument("--input-names", metavar="A,B", default="", help="instead of forward's parameters")
+    parser.add_argument("--output-names", metavar="C,D", default="", help="instead of output, output_1, ...")
+    parser.add_argument(
+        "--opset", metavar="N", type=int, default=DEFAULT_OPSET, help=f"to write (default: {DEFAULT_OPSET})"
+    )
+    parser.add_argument("--exporter", default=AUTO, metavar="|".join((AUTO, *EXPORTERS)), help="auto tries both")
+    parser.add_argument("--data", metavar="FILE.npz|DIR", type=Path, help="real inputs by name, to verify with")
+    parser.add_argument("--name", help="the artifact's name (default: the output's)")
+    parser.add_argument("--version", default="1", help="the artifact's version (default: 1)")
+    parser.add_argument("--import-from", metavar="DIR|FILE.py", help="where the module's class is, for a pickle")
+    parser.add_argument("--trust-pickle", action="store_true", help="open a whole-module pickle, which runs code")
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=float,
+        default=DEFAULT_TIMEOUT_S,
+        help=f"seconds for each step in PyTorch (default: {DEFAULT_TIMEOUT_S:g})",
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the generated inputs (default: 0)")
+    parser.add_argument("--force", action="store_true", help="replace an artifact that is there")
+    return parser

@@ -1,0 +1,163 @@
+"""Write the artifact: the inverse of `edge_runtime.artifact`. The same export gives the same bytes."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import edge_runtime
+from edge_runtime import files, npz
+from edge_runtime import manifest as manifests
+from edge_runtime.artifact import Artifact, open_artifact
+from edge_runtime.errors import UsageError
+from edge_runtime.manifest import GoldenCase, Manifest, Port, Shape, Variant
+from export_tools.cases import Case, tested_sizes
+from export_tools.convert import Conversion
+from export_tools.request import ExportRequest
+from export_tools.verify import Answers, Verification
+
+if TYPE_CHECKING:
+    from edge_runtime.npz import Array
+    from edge_runtime.tolerance import Tolerance
+
+REFERENCE = "fp32"
+MAX_GOLDEN, MAX_GOLDEN_BYTES = 16, 32 * 2**20  # replayed in seconds on a slow board, copied in seconds to it
+
+# The highest opset and IR version that a release of onnxruntime takes, measured by loading files
+_READS = (
+    ("1.13", 17, 8),
+    ("1.14", 18, 8),
+    ("1.15", 19, 8),
+    ("1.16", 19, 9),
+    ("1.17", 20, 9),
+    ("1.18", 21, 10),
+    ("1.32", 28, 14),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """All that goes into an artifact, proven."""
+
+    conversion: Conversion
+    verification: Verification
+    inputs: tuple[Port, ...]
+    outputs: Mapping[str, Shape]
+    cases: tuple[Case, ...]
+    answers: tuple[Answers, ...]
+    weights_sha256: str
+    torch_version: str
+
+
+def pack(request: ExportRequest, contents: Contents) -> Artifact:
+    """Write NAME.edge aside, flush it, rename it into place; return it as opened.
+
+    Raises OutputExists or Unwritable.
+    """
+    with files.staged_directory(request.output, replace=request.force, marker=manifests.FILE_NAME) as folder:
+        variant = _write_model(folder, contents)
+        golden = _write_golden(folder, contents)
+        described = _described(request, contents, variant, golden)
+        files.write_whole(folder / manifests.FILE_NAME, described.to_json().encode())
+        open_artifact(folder)  # read as strictly as any other before it gets its name
+    return open_artifact(request.output)
+
+
+def least_onnxruntime(opset: int, ir: int) -> str:
+    """Return the oldest onnxruntime known to take a model of this opset and IR version, as ``1.14``."""
+    for release, highest_opset, highest_ir in _READS:
+        if opset <= highest_opset and ir <= highest_ir:
+            return release
+    return version("onnxruntime")  # newer than our table: it ran here
+
+
+def created() -> str:
+    """Return the time in UTC, as ``2026-01-31T12:00:00Z``; SOURCE_DATE_EPOCH takes its place when it is set."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch and not epoch.isdecimal():
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is {epoch[:40]!r}", "the environment", "give seconds since 1970, or unset it"
+        )
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(epoch) if epoch else time.time()))
+
+
+def _write_model(folder: Path, contents: Contents) -> Variant:
+    home = folder / REFERENCE
+    home.mkdir()
+    made = contents.conversion.model.parent
+    found: list[manifests.File] = []
+    for path in (contents.conversion.model, *sorted(made.glob("*.data"))):
+        target = home / path.name
+        shutil.copyfile(path, target)
+        found.append(
+            manifests.File(path=f"{REFERENCE}/{path.name}", sha256=files.sha256(target), bytes=target.stat().st_size)
+        )
+    return Variant(
+        name=REFERENCE,
+        files=tuple(found),
+        precision="float32",
+        opset_asked=contents.conversion.opset_asked,
+        opset_written=contents.conversion.opset_written,
+        exporter=contents.conversion.exporter,
+        operators=contents.conversion.operators,
+        verification=contents.verification.summary,
+    )
+
+
+def _write_golden(folder: Path, contents: Contents) -> tuple[GoldenCase, ...]:
+    (folder / "golden").mkdir()
+    found: list[GoldenCase] = []
+    written = 0
+    limits: dict[str, list[tuple[str, Tolerance]]] = {}
+    for row in contents.verification.rows:
+        limits.setdefault(row.case, []).append((row.output, row.tolerance))
+    for case, answers in zip(contents.cases, contents.answers, strict=True):
+        arrays: dict[str, Array] = {f"input/{name}": array for name, array in case.inputs.items()}
+        arrays |= {f"output/{name}": array for name, array in answers.plain.items()}
+        size = sum(array.nbytes for array in arrays.values())
+        # the first is the example, which stands for real use and is what gets timed: it is always there
+        if found and (len(found) == MAX_GOLDEN or written + size > MAX_GOLDEN_BYTES):
+            continue
+        written += size
+        path = f"golden/{case.name}.npz"
+        npz.write(folder / path, arrays)
+        found.append(
+            GoldenCase(
+                path=path,
+                sha256=files.sha256(folder / path),
+                variant=REFERENCE,
+                tolerance=tuple((name, limit.abs, limit.rel) for name, limit in limits[case.name]),
+            )
+        )
+    return tuple(found)
+
+
+def _described(request: ExportRequest, contents: Contents, variant: Variant, golden: Sequence[GoldenCase]) -> Manifest:
+    conversion, shown = contents.conversion, contents.answers[0].plain
+    return Manifest(
+        name=request.name,
+        version=request.version,
+        created=created(),
+        producer=(
+            ("edge", edge_runtime.__version__),
+            ("torch", contents.torch_version),
+            ("onnx", version("onnx")),
+            ("onnxruntime", version("onnxruntime")),
+        ),
+        source_entry=request.origin,
+        source_weights_sha256=contents.weights_sha256,
+        source_framework="torch",
+        requires_onnxruntime=least_onnxruntime(conversion.opset_written, conversion.ir),
+        requires_opset=conversion.opset_written,
+        requires_ir=conversion.ir,
+        inputs=tuple(replace(port, tested=tested_sizes(contents.cases, port)) for port in contents.inputs),
+        outputs=tuple(
+            Port(name=name, dtype=shown[name].dtype.name, shape=shape) for name, shape in contents.outputs.items()
+        ),
+        variants=(variant,),
+        golden=tuple(golden),
+    )

@@ -1,0 +1,255 @@
+"""The stages of an export, in order: open → answer → convert and verify → pack → remember."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime import files, manifest
+from edge_runtime.artifact import Artifact
+from edge_runtime.errors import EdgeError, Unwritable
+from export_tools import python_source, remembered
+from export_tools.convert import Conversion, ask_for_export, exporters_for, finish
+from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
+from export_tools.pack import Contents, pack
+from export_tools.reference import Opened, answer_cases, ask_to_open, await_opened, refuse_another, start
+from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, parse_dynamic_mapping
+from export_tools.torch_process import TorchProcess
+from export_tools.verify import Verification, output_shapes, verify
+
+if TYPE_CHECKING:
+    import torch
+
+    from export_tools.python_source import TensorLike
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of an export, told when it begins (seconds is None) and again when it is done."""
+
+    name: str
+    detail: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What an export made. warnings: what people should know and nothing else says."""
+
+    artifact: Artifact
+    conversion: Conversion
+    verification: Verification
+    warnings: tuple[str, ...]
+
+
+Progress = Callable[[Stage], None]
+Failure = tuple[str, EdgeError]  # an exporter and why it was not the one
+
+
+def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Exported:
+    """Export, verify and write one artifact.
+
+    Raises OutputExists or Unwritable before any work, SourceError for a source that can't serve, ExportFailed or
+    OpsetUnavailable when no exporter can, ParityLost when the model answers differently; then nothing is written.
+    """
+    refuse_output(request)
+    exporters = exporters_for(request.exporter, request.opset)
+    with tempfile.TemporaryDirectory(prefix="edge-export-") as folder, ExitStack() as children:
+        work = Path(folder)
+        reference, exporting = (children.enter_context(start(request)) for _ in range(2))
+        with _stage(progress, "open", request.origin) as done:
+            ask_to_open(request, reference, work, precise=True)
+            ask_to_open(request, exporting, work, precise=False)
+            opened = await_opened(request, reference, exporting, work)
+            done(", ".join(f"{port.name} {port}" for port in opened.inputs))
+        _ask(request, exporting, exporters[0], opened, work)  # works while the reference answers
+        with _stage(progress, "answer", "the cases in PyTorch") as done:
+            cases, answers, left_out = answer_cases(request, opened, reference, work)
+            done(f"{len(cases)} cases, PyTorch {opened.torch_version}")
+        shapes = output_shapes(cases, answers, opened.inputs)
+
+        def attempt(child: TorchProcess, exporter: str, why: str) -> tuple[Conversion, Verification]:
+            target = work / exporter / "model.onnx"
+            target.parent.mkdir()
+            with _stage(progress, "convert", exporter) as done:
+                conversion = finish(
+                    child,
+                    exporter,
+                    why,
+                    opset=request.opset,
+                    inputs=opened.inputs,
+                    outputs=shapes,
+                    written=_raw(work, exporter),
+                    target=target,
+                )
+                done(f"{exporter}, opset {conversion.opset_written}")
+            with _stage(progress, "verify", f"{len(cases)} cases in onnxruntime") as done:
+                found = verify(target, cases, answers, threads=len(os.sched_getaffinity(0)), where=request.origin)
+                done(f"worst error {found.worst.difference.ratio:.1%} of its tolerance")
+            return conversion, found
+
+        conversion, verification = _first_proven(request, opened, exporters, exporting, work, attempt)
+        with _stage(progress, "pack", str(request.output)):
+            artifact = pack(
+                request,
+                Contents(
+                    conversion=conversion,
+                    verification=verification,
+                    inputs=opened.inputs,
+                    outputs=shapes,
+                    cases=cases,
+                    answers=answers,
+                    weights_sha256=opened.weights_sha256,
+                    torch_version=opened.torch_version,
+                ),
+            )
+    forgotten = remembered.remember(artifact.variant().files[0].sha256, request.source)
+    notes = () if forgotten is None else (f"edge bench will need --source, it could not be remembered: {forgotten}",)
+    return Exported(
+        artifact=artifact,
+        conversion=conversion,
+        verification=verification,
+        warnings=(*left_out, *verification.warnings, *notes),
+    )
+
+
+def export(
+    source: "torch.nn.Module | str",
+    example: "TensorLike | Sequence[TensorLike] | Mapping[str, TensorLike] | None" = None,
+    output: str | Path | None = None,
+    *,
+    dynamic: Mapping[str, Mapping[int, str]] | None = None,
+    weights: str | Path | None = None,
+    input_names: Sequence[str] = (),
+    output_names: Sequence[str] = (),
+    opset: int = DEFAULT_OPSET,
+    exporter: str = AUTO,
+    data: str | Path | None = None,
+    name: str | None = None,
+    version: str = "1",
+    import_from: str | Path | None = None,
+    trust_pickle: bool = False,
+    timeout_s: float = 600.0,
+    seed: int = 0,
+    force: bool = False,
+    progress: Progress = lambda _: None,
+) -> Artifact:
+    """Export a module, or what ``edge export`` takes as SOURCE; return the artifact.
+
+    ``export(module, example, "digits.edge", dynamic={"image": {0: "batch"}})``. example: a tensor, a sequence of
+    them, or a mapping by input name; numpy arrays serve too. dynamic: axis to name, or to ``"batch:1..64"``.
+    A module travels to the exporting process as a private pickle: its class must be importable there, which one
+    defined in ``__main__`` is not. Raises as `run` does.
+    """
+    with python_source.described(
+        source,
+        example,
+        weights=weights,
+        import_from=import_from,
+        trust_pickle=trust_pickle,
+    ) as (spec, origin, stem, example_file):
+        path = Path(output) if output is not None else Path(f"{name or stem}.edge")
+        request = ExportRequest(
+            source=spec,
+            output=path,
+            name=name or path.name.removesuffix(".edge"),
+            origin=origin,
+            example=example_file,
+            dynamic=parse_dynamic_mapping(dynamic or {}),
+            input_names=tuple(input_names),
+            output_names=tuple(output_names),
+            opset=opset,
+            exporter=exporter,
+            data=None if data is None else Path(data),
+            version=version,
+            timeout_s=timeout_s,
+            seed=seed,
+            force=force,
+        )
+        return run(request, progress=progress).artifact
+
+
+def refuse_output(request: ExportRequest) -> None:
+    """Refuse an output that is taken or can't be written, before minutes are spent on it."""
+    files.refuse_existing(request.output, replace=request.force, marker=manifest.FILE_NAME)
+    parent = request.output.absolute().parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        problem = "can't write there" if parent.is_dir() else "there is no such folder"
+        raise Unwritable(problem, str(parent), "make it, or choose another place with -o")
+
+
+def _first_proven(  # noqa: PLR0917 - one call, a line above its only reader
+    request: ExportRequest,
+    opened: Opened,
+    exporters: Sequence[str],
+    first: TorchProcess,
+    work: Path,
+    attempt: Callable[[TorchProcess, str, str], tuple[Conversion, Verification]],
+) -> tuple[Conversion, Verification]:
+    """Return the first exporter's model that is proven; each starts from a fresh process.
+
+    A module that caches something at its first forward exports rightly once, and frozen the second time.
+    """
+    failures: list[Failure] = []
+    for exporter in exporters:
+        with ExitStack() as children:
+            child = first
+            if failures:
+                child = children.enter_context(start(request))
+                ask_to_open(request, child, work, precise=False)
+                refuse_another(opened.weights_sha256, child.answer()["weights_sha256"], request.origin)
+                _ask(request, child, exporter, opened, work)
+            try:
+                return attempt(child, exporter, _why(request, failures))
+            except (ExportFailed, OpsetUnavailable, ParityLost) as problem:
+                failures.append((exporter, problem))
+    raise _combined(request, failures)
+
+
+def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
+    """Return one error for all exporters: a wrong answer weighs most, then a wrong opset."""
+    reasons = "; ".join(f"{exporter}: {problem.what}" for exporter, problem in failures)
+    for kind in (ParityLost, OpsetUnavailable):
+        for _, problem in failures:
+            if isinstance(problem, kind):
+                return kind(reasons, request.origin, problem.hint)
+    hint = failures[0][1].hint if len(failures) == 1 else "rewrite what they stumble over, or try another --opset"
+    return ExportFailed(f"no exporter could convert it: {reasons}", request.origin, hint)
+
+
+def _why(request: ExportRequest, failures: Sequence[Failure]) -> str:
+    if failures:
+        return "; ".join(f"{exporter} failed: {problem.what}" for exporter, problem in failures)
+    if request.exporter != AUTO:
+        return "asked for"
+    return f"the first choice for opset {request.opset}"
+
+
+def _ask(request: ExportRequest, child: TorchProcess, exporter: str, opened: Opened, work: Path) -> None:
+    _raw(work, exporter).parent.mkdir()
+    ask_for_export(
+        child,
+        exporter,
+        opset=request.opset,
+        dynamic=request.dynamic,
+        output_names=opened.output_names,
+        weights_bytes=opened.weights_bytes,
+        path=_raw(work, exporter),
+    )
+
+
+def _raw(work: Path, exporter: str) -> Path:
+    return work / f"{exporter}-raw" / "model.onnx"
+
+
+@contextmanager
+def _stage(progress: Progress, name: str, detail: str) -> Iterator[Callable[[str], None]]:
+    """Tell that a stage begins and, unless it fails, that it is done; yields what changes the detail told then."""
+    begin, details = time.monotonic(), [detail]
+    progress(Stage(name, detail))
+    yield details.append
+    progress(Stage(name, details[-1], time.monotonic() - begin))

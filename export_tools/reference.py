@@ -1,0 +1,152 @@
+"""What PyTorch says: the module opened in child processes, its ports, and its answers to every case."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_runtime import npz
+from edge_runtime.errors import UsageError
+from edge_runtime.manifest import Port
+from edge_runtime.npz import Array
+from export_tools.cases import DATA, REAL, Case, made_example, make_cases, ports_of, read_data
+from export_tools.convert import check_output_names
+from export_tools.errors import SourceError, SourceLost
+from export_tools.request import ExportRequest
+from export_tools.torch_process import TorchProcess
+from export_tools.verify import Answers
+
+SAME_ANSWER = 1e-5  # of the largest value: far above what another alignment of memory moves, far below dropout
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The module as its processes describe it."""
+
+    example: Mapping[str, Array]
+    inputs: tuple[Port, ...]
+    output_names: tuple[str, ...]
+    weights_sha256: str
+    weights_bytes: int
+    torch_version: str
+
+
+def start(request: ExportRequest) -> TorchProcess:
+    """Start a child for the request's source."""
+    return TorchProcess(request.origin, cwd=request.source.cwd, timeout_s=request.timeout_s)
+
+
+def ask_to_open(request: ExportRequest, child: TorchProcess, work: Path, *, precise: bool) -> None:
+    """Ask a child to open the module; precise: with a float64 copy, as the reference needs it."""
+    example = request.example
+    if isinstance(example, tuple):
+        npz.write(work / "described.npz", made_example(example, seed=request.seed))
+        example = work / "described.npz"
+    child.ask(
+        {
+            "do": "open",
+            "spec": asdict(request.source),
+            "example": None if example is None else str(example.absolute()),
+            "input_names": list(request.input_names),
+            "precise": precise,
+            "example_out": str(work / f"example-{precise}.npz"),
+        }
+    )
+
+
+def await_opened(request: ExportRequest, reference: TorchProcess, exporting: TorchProcess, work: Path) -> Opened:
+    """Return what both children opened; raise SourceError when it isn't the same module, or answers by chance."""
+    described, other = reference.answer(), exporting.answer()
+    refuse_another(described["weights_sha256"], other["weights_sha256"], request.origin)
+    example = npz.read(work / "example-True.npz")
+    inputs = ports_of(example, request.dynamic)
+    reference.ask({"do": "probe"})
+    count = reference.answer()["outputs"]
+    return Opened(
+        example=example,
+        inputs=inputs,
+        output_names=check_output_names(request.output_names, count, described["inputs"]),
+        weights_sha256=described["weights_sha256"],
+        weights_bytes=described["weights_bytes"],
+        torch_version=described["torch"],
+    )
+
+
+def refuse_another(one: str, other: str, where: str) -> None:
+    """Raise SourceError when two processes built modules with different weights."""
+    if one != other:
+        raise SourceError(
+            "not deterministic: built twice, the module has different weights",
+            where,
+            "load trained weights with --weights, or call torch.manual_seed before building it",
+        )
+
+
+def answer_cases(
+    request: ExportRequest, opened: Opened, reference: TorchProcess, work: Path
+) -> tuple[tuple[Case, ...], tuple[Answers, ...], tuple[str, ...]]:
+    """Return the cases that PyTorch answers, its answers, and a warning for each case that was left out.
+
+    Raises SourceError when the module fails for a size that was said to be valid, for real inputs, or when it
+    answers the example otherwise after the other cases.
+    """
+    data = read_data(request.data) if request.data is not None else ()
+    cases = make_cases(opened.example, opened.inputs, request.dynamic, seed=request.seed, data=data)
+    answered: list[tuple[Case, Answers]] = []
+    left_out: list[str] = []
+    for index, case in enumerate(cases):
+        try:
+            answered.append((case, _answer(case, opened, reference, work / f"case-{index}")))
+        except SourceError as problem:
+            if case.sizes:
+                sizes = ", ".join(f"{name}={size}" for name, size in case.sizes.items())
+                ranges = " ".join(f"--dynamic {a.input}:{a.axis}={a.name}:MIN..MAX/STEP" for a in request.dynamic)
+                raise SourceError(
+                    f"the module itself fails at {sizes}: {problem.what}",
+                    request.origin,
+                    f"if that size is not meant, say which are: {ranges}",
+                ) from problem
+            if case.name == REAL or case.name.startswith(DATA) or isinstance(problem, SourceLost):
+                raise
+            left_out.append(f"the case {case.name} is left out, since the module itself refuses it: {problem.what}")
+    again = _answer(cases[0], opened, reference, work / "case-again")
+    if not all(_same(again.plain[name], array) for name, array in answered[0][1].plain.items()):
+        raise SourceError(
+            "the module answers the example differently after other inputs: it keeps state between calls",
+            request.origin,
+            "make the state an input and an output of forward",
+        )
+    precise = all(answers.precise is not None for _, answers in answered)
+    return (
+        tuple(case for case, _ in answered),
+        tuple(Answers(answers.plain, answers.precise if precise else None) for _, answers in answered),
+        tuple(left_out),
+    )
+
+
+def _answer(case: Case, opened: Opened, reference: TorchProcess, stem: Path) -> Answers:
+    paths = {part: stem.with_suffix(f".{part}.npz") for part in ("inputs", "outputs", "precise")}
+    npz.write(paths["inputs"], case.inputs)
+    reference.ask({"do": "answer", **{part: str(path) for part, path in paths.items()}})
+    told: Mapping[str, Any] = reference.answer()
+    plain = _named(paths["outputs"], opened)
+    answers = Answers(plain, _named(paths["precise"], opened) if told["precise"] else None)
+    for path in paths.values():
+        path.unlink(missing_ok=True)  # a large model's cases would fill a small /tmp
+    return answers
+
+
+def _same(one: Array, other: Array) -> bool:
+    if one.shape != other.shape or one.dtype.kind != "f":
+        return np.array_equal(one, other)
+    scale = float(np.abs(other[np.isfinite(other)]).max(initial=0))
+    return np.allclose(one, other, rtol=0, atol=SAME_ANSWER * scale, equal_nan=True)
+
+
+def _named(path: Path, opened: Opened) -> dict[str, Array]:
+    arrays = npz.read(path)
+    if len(arrays) != len(opened.output_names):
+        raise UsageError("the number of outputs depends on the input", str(path.stem), "return the same number always")
+    return {name: arrays[str(index)] for index, name in enumerate(opened.output_names)}

@@ -1,0 +1,247 @@
+"""What an export is asked to do: flags or arguments, checked once, then frozen."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edge_runtime import decode
+from edge_runtime.errors import UsageError
+from edge_runtime.manifest import is_plain_name
+from export_tools.errors import SourceError
+
+EXPORTERS = ("dynamo", "torchscript")
+AUTO = "auto"
+DEFAULT_OPSET = 18
+LEAST_OPSET, LARGEST_OPSET = 7, 100  # torch writes nothing older; a typing error is caught before a child is started
+DEFAULT_TIMEOUT_S = 600.0
+DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+MAX_EXAMPLE_ELEMENTS = 2**28  # 1 GiB of float32: a mistyped shape must not take the machine down
+
+_DYNAMIC = re.compile(
+    r"(?P<input>.+):(?P<axis>\d+)=(?P<name>[^:]+)(?::(?P<low>\d+)\.\.(?P<high>\d+)(?:/(?P<step>\d+))?)?"
+)
+_EXAMPLE = re.compile(r"(?P<name>[^=]+)=(?P<shape>\d+(?:x\d+)*|scalar):(?P<dtype>\w+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """How to get the module again: all that another process, or another day on this host, needs.
+
+    entry: ``file.py:callable``, ``package.module:callable`` or the path of a whole-module pickle.   cwd: what
+    relative paths start from, importable.   paths: further places of importable code, before the interpreter's own.
+    pickle_sha256: of the file at `entry` when we wrote it ourselves; it is checked before it is opened.
+    """
+
+    entry: str
+    weights: str | None = None
+    import_from: str | None = None
+    trust_pickle: bool = False
+    cwd: str = field(default_factory=lambda: str(Path.cwd()))
+    paths: tuple[str, ...] = ()
+    pickle_sha256: str | None = None
+
+    def to_json(self) -> str:
+        """Return one line of JSON that `from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, where: str = "source") -> "SourceSpec":
+        """Read what `to_json` wrote, strictly; raise SourceError for anything else."""
+        return cls.from_fields(decode.document(text, where=where, error=SourceError))
+
+    @classmethod
+    def from_fields(cls, fields: decode.Fields) -> "SourceSpec":
+        """Read the object, strictly."""
+        spec = cls(
+            entry=fields.string("entry"),
+            weights=fields.optional("weights", fields.string),
+            import_from=fields.optional("import_from", fields.string),
+            trust_pickle=fields.boolean("trust_pickle"),
+            cwd=fields.string("cwd"),
+            paths=fields.strings("paths", limit=1000),
+            pickle_sha256=fields.optional("pickle_sha256", fields.string),
+        )
+        fields.finish()
+        return spec
+
+    @property
+    def file_and_callable(self) -> tuple[str, str] | None:
+        """The two halves of ``file.py:callable`` or ``package.module:callable``; None for the path of a pickle."""
+        place, colon, name = self.entry.rpartition(":")
+        if colon and place and all(part.isidentifier() for part in name.split(".")):
+            return place, name
+        return None
+
+    @property
+    def origin(self) -> str:
+        """The entry as a manifest may show it: without the folders of this machine."""
+        split = self.file_and_callable
+        if split is None:
+            return Path(self.entry).name
+        place, name = split
+        return f"{Path(place).name if Path(place).is_absolute() else place}:{name}"
+
+    @property
+    def stem(self) -> str:
+        """What an artifact is called unless it is named: ``nets/digits.py:build`` is ``digits``."""
+        split = self.file_and_callable
+        if split is not None and not split[0].endswith(".py"):
+            return split[0].rpartition(".")[2]
+        return Path(split[0] if split else self.entry).stem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicAxis:
+    """One axis of an input whose size may vary: by name, from `low` to `high` in multiples of `step`."""
+
+    input: str
+    axis: int
+    name: str
+    low: int = 1
+    high: int | None = None
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        where = f"--dynamic {self.input}:{self.axis}={self.name}"
+        if not self.name.isidentifier():
+            raise UsageError(f"{self.name!r} is no name for a dimension", where, "use letters, digits and _")
+        if self.low < 1 or (self.high is not None and self.high < self.low):
+            raise UsageError(f"the range {self.low}..{self.high} is empty", where, "give MIN..MAX with 1 <= MIN <= MAX")
+        if self.step < 1 or self.low % self.step or (self.high is not None and self.high % self.step):
+            raise UsageError(
+                f"{self.low}..{self.high} does not begin and end with a multiple of {self.step}",
+                where,
+                "the step says that only its multiples are valid: 32..512/32",
+            )
+
+    def allows(self, size: int) -> bool:
+        """Return whether the axis may have this size."""
+        return size >= self.low and (self.high is None or size <= self.high) and size % self.step == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input of an example that is described, not given: ``image=1x3x224x224:float32``."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+Example = Path | tuple[TensorSpec, ...]  # an .npz by input name, or a description of every input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """One export. Names in `example`, `dynamic` and `data` are the final ones, after `input_names`.
+
+    origin: what the manifest says of the source, for people.   data: an .npz, or a folder of them, of real inputs.
+    timeout_s: for each step of a torch process.   Raises UsageError at birth for what can't be meant.
+    """
+
+    source: SourceSpec
+    output: Path
+    name: str
+    origin: str
+    example: Example | None = None
+    dynamic: tuple[DynamicAxis, ...] = ()
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+    opset: int = DEFAULT_OPSET
+    exporter: str = AUTO
+    data: Path | None = None
+    version: str = "1"
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    seed: int = 0
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if not is_plain_name(self.name):
+            hint = "give one of letters, digits, '.', '_' and '-', beginning with a letter or digit: --name"
+            raise UsageError(f"{self.name!r} can't be an artifact's name", str(self.output), hint)
+        if not 0 < len(self.version) <= 100 or not self.version.isprintable():  # noqa: PLR2004 - the manifest's limit
+            raise UsageError(f"the version {self.version[:40]!r}", "--version", "give a short word such as 1.2")
+        if not LEAST_OPSET <= self.opset <= LARGEST_OPSET:
+            hint = f"ask for {LEAST_OPSET} or later; onnxruntime 1.20 and later run all that torch writes"
+            raise UsageError(f"opset {self.opset}", "--opset", hint)
+        if self.exporter not in {AUTO, *EXPORTERS}:
+            raise UsageError(f"no exporter {self.exporter!r}", "--exporter", f"one of {', '.join((AUTO, *EXPORTERS))}")
+        if not 0 < self.timeout_s < 10**7:
+            raise UsageError(f"a time limit of {self.timeout_s} s", "--timeout", "give seconds, more than 0")
+        if self.seed < 0:
+            raise UsageError(f"the seed {self.seed}", "--seed", "give an integer, 0 or more")
+        self._check_names()
+        self._check_dynamic()
+
+    def _check_names(self) -> None:
+        names = (*self.input_names, *self.output_names)
+        for name in names:
+            if not name or not name.isprintable() or name != name.strip():
+                raise UsageError(f"{name!r} is no name", "--input-names, --output-names", "give a,b without blanks")
+            if names.count(name) > 1:
+                raise UsageError(f"the name {name!r} is there twice", "--input-names, --output-names", "name each once")
+
+    def _check_dynamic(self) -> None:
+        axes = [(axis.input, axis.axis) for axis in self.dynamic]
+        ranges: dict[str, tuple[int, int | None, int]] = {}
+        for axis in self.dynamic:
+            where = f"--dynamic {axis.input}:{axis.axis}={axis.name}"
+            if axes.count((axis.input, axis.axis)) > 1:
+                raise UsageError("the axis is there twice", where, "name each axis once")
+            limits = (axis.low, axis.high, axis.step)
+            if ranges.setdefault(axis.name, limits) != limits:
+                raise UsageError(f"{axis.name} has two ranges", where, "equal names are equal sizes: give one range")
+
+
+def parse_dynamic(text: str) -> DynamicAxis:
+    """Read ``image:0=batch``, ``image:2=height:32..512`` or ``image:2=height:32..512/32``; raise UsageError."""
+    found = _DYNAMIC.fullmatch(text)
+    if found is None:
+        raise UsageError(
+            f"{text!r} is no dynamic axis", "--dynamic", "INPUT:AXIS=NAME[:MIN..MAX[/STEP]], as image:0=batch:1..64"
+        )
+    return DynamicAxis(
+        input=found["input"],
+        axis=int(found["axis"]),
+        name=found["name"],
+        low=int(found["low"] or 1),
+        high=int(found["high"]) if found["high"] else None,
+        step=int(found["step"] or 1),
+    )
+
+
+def parse_dynamic_mapping(dynamic: Mapping[str, Mapping[int, str]]) -> tuple[DynamicAxis, ...]:
+    """Read ``{"image": {0: "batch"}}``; a value may hold a range as the flag does: ``"batch:1..64"``."""
+    return tuple(
+        parse_dynamic(f"{name}:{axis}={text}") for name, axes in dynamic.items() for axis, text in axes.items()
+    )
+
+
+def parse_example(texts: Sequence[str]) -> Example | None:
+    """Read ``image=1x3x224x224:float32`` (one for each input; ``scalar`` for rank 0) or one ``FILE.npz``."""
+    if not texts:
+        return None
+    if len(texts) == 1 and texts[0].endswith(".npz"):
+        return Path(texts[0])
+    return tuple(_tensor_spec(text) for text in texts)
+
+
+def _tensor_spec(text: str) -> TensorSpec:
+    found = _EXAMPLE.fullmatch(text)
+    if found is None or found["dtype"] not in DTYPES:
+        hint = f"NAME=1x3x224x224:float32 or FILE.npz; dtypes are {', '.join(DTYPES)}"
+        raise UsageError(f"{text!r} is no example", "--example", hint)
+    shape = () if found["shape"] == "scalar" else tuple(int(size) for size in found["shape"].split("x"))
+    if 0 in shape or np.prod(shape, dtype=object) > MAX_EXAMPLE_ELEMENTS:
+        raise UsageError(f"{text!r} is empty or enormous", "--example", f"1 to {MAX_EXAMPLE_ELEMENTS} elements")
+    return TensorSpec(name=found["name"], shape=shape, dtype=found["dtype"])
+
+
+def describe_limits(axis: DynamicAxis) -> str:
+    """Return the sizes an axis may have, as text."""
+    upper = "any" if axis.high is None else str(axis.high)
+    return f"{axis.low}..{upper}" + (f" in steps of {axis.step}" if axis.step > 1 else "")

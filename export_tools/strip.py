@@ -1,0 +1,133 @@
+"""Make an exporter's file ours: nothing in it but the model, its ports named and shaped as the manifest says.
+
+Rules: 1. no metadata, doc strings or stack traces, which hold paths of the machine that exported. 2. no shapes of
+inner values: an exporter writes those of its one example, and onnxruntime believes them. 3. the ports' shapes are the
+manifest's. 4. the lowest IR version that the model needs, so that older runtimes take it. 5. the same bytes each time.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import onnx
+
+from edge_runtime.errors import UnsupportedModel
+from edge_runtime.manifest import Port, Shape
+
+DATA_NAME = "model.onnx.data"
+MAX_INLINE_BYTES = 1_500_000_000  # protobuf ends at 2 GiB; torch's exporters grow a file while they work on it
+DATA_THRESHOLD_BYTES = 1024  # smaller tensors stay in the model's file
+
+# The IR version that brought a tensor type. Source: onnx/onnx.in.proto, enum Version
+_NEW_TYPES = {
+    onnx.TensorProto.FLOAT8E4M3FN: 9,
+    onnx.TensorProto.FLOAT8E4M3FNUZ: 9,
+    onnx.TensorProto.FLOAT8E5M2: 9,
+    onnx.TensorProto.FLOAT8E5M2FNUZ: 9,
+    onnx.TensorProto.UINT4: 10,
+    onnx.TensorProto.INT4: 10,
+    onnx.TensorProto.FLOAT4E2M1: 11,
+}
+_FUNCTIONS_IR = 8  # model-local functions; same source
+
+
+def strip(
+    source: Path,
+    target: Path,
+    *,
+    inputs: Sequence[Port],
+    outputs: Mapping[str, Shape],
+    inline_bytes: int = MAX_INLINE_BYTES,
+) -> onnx.ModelProto:
+    """Read an exporter's file, write the stripped model to `target` and return it.
+
+    outputs: the shape of each output by name.   inline_bytes: above it the weights go to a file beside `target`.
+    """
+    model = onnx.load(source)
+    _forget(model)
+    ports = {port.name: port.shape for port in inputs} | dict(outputs)
+    for value in (*model.graph.input, *model.graph.output):
+        _set_shape(value, ports[value.name])
+    model.ir_version = least_ir(model)
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > inline_bytes:
+        onnx.save_model(
+            model,
+            target,
+            save_as_external_data=True,
+            location=DATA_NAME,
+            size_threshold=DATA_THRESHOLD_BYTES,
+        )
+    else:
+        target.write_bytes(model.SerializeToString(deterministic=True))
+    return model
+
+
+def least_ir(model: onnx.ModelProto) -> int:
+    """Return the lowest IR version that allows the model's opsets, functions and tensor types."""
+    try:
+        needed = int(onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True))
+    except ValueError as problem:
+        raise UnsupportedModel(f"unknown opset: {problem}", "the exported file", "install a newer onnx") from problem
+    types = {tensor.data_type for graph in _graphs(model) for tensor in graph.initializer}
+    types |= {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+    return max(needed, _FUNCTIONS_IR if model.functions else 0, *(_NEW_TYPES.get(kind, 0) for kind in types))
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operator set that a model uses."""
+    return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
+
+
+def _forget(model: onnx.ModelProto) -> None:
+    for field in ("producer_name", "producer_version", "domain", "doc_string", "metadata_props"):
+        model.ClearField(field)
+    model.graph.name = "main"
+    for function in model.functions:
+        for field in ("doc_string", "metadata_props", "value_info"):
+            function.ClearField(field)
+        _forget_nodes(function.node)
+    for graph in _graphs(model):
+        for field in ("doc_string", "metadata_props", "value_info"):
+            graph.ClearField(field)
+        for part in (*graph.input, *graph.output, *graph.initializer):
+            part.ClearField("doc_string")
+            part.ClearField("metadata_props")
+        _forget_nodes(graph.node)
+
+
+def _forget_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
+    for node in nodes:
+        node.ClearField("doc_string")
+        node.ClearField("metadata_props")
+        for attribute in node.attribute:
+            attribute.ClearField("doc_string")
+
+
+def _graphs(model: onnx.ModelProto) -> list[onnx.GraphProto]:
+    """Return the model's graph and every graph inside of it: branches and loop bodies."""
+    found, waiting = [], [model.graph]
+    waiting += [graph for function in model.functions for graph in _inner(function.node)]
+    while waiting:
+        graph = waiting.pop()
+        found.append(graph)
+        waiting += _inner(graph.node)
+    return found
+
+
+def _inner(nodes: Iterable[onnx.NodeProto]) -> list[onnx.GraphProto]:
+    return [
+        graph
+        for node in nodes
+        for attribute in node.attribute
+        for graph in ([attribute.g] if attribute.HasField("g") else list(attribute.graphs))
+    ]
+
+
+def _set_shape(value: onnx.ValueInfoProto, shape: Shape) -> None:
+    dims = value.type.tensor_type.shape
+    dims.Clear()
+    for size in shape:
+        if isinstance(size, str):
+            dims.dim.add().dim_param = size
+        else:
+            dims.dim.add().dim_value = size
+    value.type.tensor_type.shape.SetInParent()  # rank 0 is a shape too; none at all means unknown

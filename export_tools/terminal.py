@@ -1,0 +1,100 @@
+"""Stages and the closing table on a terminal: this package's door to rich. Piped, the same text, no control codes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edge_runtime.units import duration, size
+from export_tools.pipeline import Exported, Stage
+
+
+@contextmanager
+def stages(*, stream: TextIO, color: bool, quiet: bool) -> Iterator[Callable[[Stage], None]]:
+    """Yield what an export is to tell its stages to: a line for each when it is done, a spinner meanwhile."""
+    if quiet:
+        yield lambda _: None
+        return
+    console = _console(stream, color=color)
+    with console.status("starting") as spinner:
+
+        def told(stage: Stage) -> None:
+            if stage.seconds is None:
+                spinner.update(Text(f"{stage.name}: {stage.detail}"))
+                return
+            taken = duration(stage.seconds * 1e9)
+            console.print(Text(f"{stage.name:<8} {taken:>7}  {stage.detail}"), soft_wrap=True)
+
+        yield told
+
+
+def show(exported: Exported, *, stream: TextIO, color: bool) -> None:
+    """Print the table: what was asked and written, by whom and why, how it was proven, how large it is."""
+    console = _console(stream, color=color)
+    table = Table.grid(padding=(0, 2))
+    for name, value in _facts(exported):
+        table.add_row(Text(name, style="dim"), Text(value))
+    console.print()
+    console.print(table, soft_wrap=True)
+
+
+def document(exported: Exported) -> dict[str, Any]:
+    """Return the result as the JSON document of kind "edge-export"."""
+    manifest, conversion, proof = exported.artifact.manifest, exported.conversion, exported.verification
+    worst = proof.worst
+    return {
+        "kind": "edge-export",
+        "schema": 1,
+        "artifact": str(exported.artifact.path),
+        "name": manifest.name,
+        "source": manifest.source_entry,
+        "opset": {"asked": conversion.opset_asked, "written": conversion.opset_written},
+        "ir": {"by_exporter": conversion.ir_by_exporter, "written": conversion.ir},
+        "requires": {"onnxruntime": manifest.requires_onnxruntime},
+        "exporter": conversion.exporter,
+        "why": conversion.why,
+        "cases": proof.summary.cases,
+        "worst": {
+            "case": worst.case,
+            "output": worst.output,
+            "max_abs": worst.difference.max_abs,
+            "of_tolerance": worst.difference.ratio,
+        },
+        "worst_abs": proof.summary.worst_abs,
+        "worst_rel": proof.summary.worst_rel,
+        "snr_db": proof.summary.snr_db,
+        "tolerance": proof.summary.tolerance,
+        "reference": proof.summary.reference,
+        "files": [{"path": file.path, "bytes": file.bytes} for file in exported.artifact.variant().files],
+        "warnings": list(exported.warnings),
+    }
+
+
+def _facts(exported: Exported) -> Iterator[tuple[str, str]]:
+    manifest, conversion, proof = exported.artifact.manifest, exported.conversion, exported.verification
+    variant, worst = exported.artifact.variant(), proof.worst
+    yield "artifact", str(exported.artifact.path)
+    yield "opset", f"{conversion.opset_asked} asked, {conversion.opset_written} written"
+    lowered = f", lowered from {conversion.ir_by_exporter}" if conversion.ir != conversion.ir_by_exporter else ""
+    yield "IR", f"{conversion.ir}{lowered}: runs on onnxruntime {manifest.requires_onnxruntime} and later"
+    yield "exporter", f"{conversion.exporter} ({conversion.why})"
+    yield "operators", ", ".join(f"{kind} {count}" if count > 1 else kind for kind, count in conversion.operators)
+    yield "cases", f"{proof.summary.cases}, against {proof.summary.reference}"
+    yield (
+        "worst error",
+        (
+            f"{worst.difference.max_abs:.3g} in {worst.output} of the case {worst.case}: "
+            f"{worst.difference.ratio:.1%} of its tolerance (relative {worst.tolerance.rel:.2g})"
+        ),
+    )
+    yield "model", f"{size(exported.artifact.size_bytes(variant))} in {', '.join(file.path for file in variant.files)}"
+    yield "golden", f"{len(manifest.golden)} cases for edge check"
+
+
+def _console(stream: TextIO, *, color: bool) -> Console:
+    # rich's own no_color would still send bold and dim, and FORCE_COLOR would colour a file
+    system: Literal["auto"] | None = "auto" if color else None
+    return Console(file=stream, color_system=system, highlight=False, force_terminal=stream.isatty())

@@ -1,0 +1,131 @@
+"""The parent's side of `torch_worker`: start the child, ask, read within a deadline, end it on any way out."""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from edge_runtime.errors import from_document
+from export_tools.errors import SourceError, SourceLost
+
+MAX_LINE_BYTES = 2**20  # an answer is a few names and numbers; whatever is longer was not written by our worker
+TAIL_BYTES = 4000
+WORDS_SHOWN = 3  # lines of a dead child's stderr
+
+
+class TorchProcess:
+    """One child with one module. Commands may be asked ahead; answers come in their order.
+
+    ``with TorchProcess(...) as child: child.ask({...}); answer = child.answer()``. Leaving ends the child and
+    everything it started, whatever it is doing.
+    """
+
+    def __init__(self, where: str, *, cwd: str, timeout_s: float) -> None:
+        self._where, self._timeout_s = where, timeout_s
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._pending = b""
+        package_root = str(Path(__file__).resolve().parent.parent)
+        inherited = os.environ.get("PYTHONPATH")
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, (package_root, inherited))),
+            "PYTHONHASHSEED": "0",  # an exporter that walks a set writes the same file every time
+        }
+        if not Path(cwd).is_dir():
+            raise SourceError("no such folder to start from", cwd, "export again, or give the source anew")
+        # -P: a file torch.py in the working directory must not become torch. The worker adds the directory later,
+        # when all that it needs itself is imported
+        self._process = subprocess.Popen(
+            (sys.executable, "-P", "-m", "export_tools.torch_worker"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+            cwd=cwd,
+            start_new_session=True,  # Ctrl-C reaches us alone, and the whole group can be ended
+        )
+        self._selector = selectors.DefaultSelector()
+        assert self._process.stdout is not None  # noqa: S101 - it is a PIPE
+        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+
+    def ask(self, command: Mapping[str, Any]) -> None:
+        """Send a command; `answer` will return what comes of it."""
+        assert self._process.stdin is not None  # noqa: S101 - it is a PIPE
+        with contextlib.suppress(BrokenPipeError):  # a child that died is told about by answer()
+            self._process.stdin.write((json.dumps(command) + "\n").encode())
+            self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """Return the next answer.
+
+        Raises the worker's own error, or SourceLost when it gave none in time, died, or spoke garbage.
+        """
+        line = self._line(time.monotonic() + self._timeout_s)
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError) as problem:
+            raise SourceLost(f"its process said {line[:80]!r}", self._where, self._last_words()) from problem
+        if not isinstance(answer, dict):
+            raise SourceLost(f"its process said {line[:80]!r}", self._where, self._last_words())
+        if answer.get("kind") == "edge-error":
+            raise from_document(answer)
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # the group even when the child itself has left: the user's code may have started others
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._selector, self._log):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def _line(self, deadline: float) -> bytes:
+        assert self._process.stdout is not None  # noqa: S101 - it is a PIPE
+        while b"\n" not in self._pending:
+            if len(self._pending) > MAX_LINE_BYTES:
+                raise SourceLost("its process sent a line without end", self._where, self._last_words())
+            if not self._selector.select(max(0.0, deadline - time.monotonic())):
+                raise SourceLost(
+                    f"it was not done within {self._timeout_s:g} s",
+                    self._where,
+                    "does it wait for something? else: --timeout",
+                )
+            chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+            if not chunk:
+                raise SourceLost(self._fate(), self._where, self._last_words())
+            self._pending += chunk
+        line, self._pending = self._pending.split(b"\n", 1)
+        return line
+
+    def _fate(self) -> str:
+        try:
+            status = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "its process closed its output"
+        if status >= 0:
+            return f"its process ended with exit code {status}"
+        return f"its process was ended by {signal.Signals(-status).name}"
+
+    def _last_words(self) -> str:
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - TAIL_BYTES))
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        if not lines:
+            return "it said nothing on stderr; was it out of memory? see: dmesg"
+        return f"its last words: {' | '.join(lines[-WORDS_SHOWN:])}"

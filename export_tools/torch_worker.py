@@ -1,0 +1,266 @@
+"""The child process that holds the module: ``python -m export_tools.torch_worker``.
+
+One JSON command a line on stdin, one JSON answer a line on stdout; arrays travel as ``.npz`` files. The commands:
+
+- ``open``: build the module; answer its inputs, the hash of its weights, torch's version; write the example.
+- ``probe``: run the example; answer how many outputs there are.
+- ``export``: write the ONNX file with one exporter.
+- ``answer``: run one case, in float32 as the module is, and in a float64 copy of it.
+
+Errors are answered as ``edge-error`` documents. The user's code may print, fork or hang: stdout is taken out of its
+reach at the level of file descriptors, and when stdin ends, nobody waits any more and the whole group leaves.
+"""
+
+import contextlib
+import copy
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree
+
+from edge_runtime import npz
+from edge_runtime.errors import EdgeError, UsageError, to_document
+from export_tools.errors import SourceError
+from export_tools.request import DynamicAxis, SourceSpec
+from export_tools.source import Input, Source, inputs_of, open_source, user_code, weights_sha256
+
+SAME_ANSWER = 1e-5  # of the largest value: far above what a thread's timing moves, far below what dropout does
+TRACED_SIZE = 2  # a dimension traced at 1 is taken for one that broadcasts, and frozen
+
+
+class Worker:
+    """One opened module, and what the commands ask of it."""
+
+    def __init__(self, command: Mapping[str, Any]) -> None:
+        self._source: Source = open_source(SourceSpec.from_json(json.dumps(command["spec"])))
+        given = None if command["example"] is None else _tensors(Path(command["example"]))
+        names = tuple(command["input_names"])
+        self._inputs: tuple[Input, ...] = inputs_of(self._source, given, names)
+        if names and len(names) != len(self._inputs):
+            parameters = ", ".join(one.name for one in self._inputs)
+            raise UsageError(
+                f"{len(names)} input names for {len(self._inputs)} inputs ({parameters})",
+                "--input-names",
+                "name each once",
+            )
+        self._names = names or tuple(one.name for one in self._inputs)
+        # before the first forward: what a module caches on the way would stay float32 in a later copy
+        self._precise = _float64(self._source.module) if command["precise"] else None
+
+    def describe(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the example by final name; answer what was opened."""
+        arrays = {name: _array(name, one.tensor) for name, one in zip(self._names, self._inputs, strict=True)}
+        npz.write(Path(command["example_out"]), arrays)
+        return {
+            "inputs": list(self._names),
+            "weights_sha256": weights_sha256(self._source.module),
+            "weights_bytes": sum(t.nbytes for t in self._source.module.state_dict().values() if torch.is_tensor(t)),
+            "torch": torch.__version__.partition("+")[0],
+            "precise": self._precise is not None,
+        }
+
+    def probe(self, _command: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the example twice: the answers must be the same."""
+        tensors = [one.tensor for one in self._inputs]
+        first, second = (self._run(self._source.module, tensors) for _ in range(2))
+        if not all(_same(one, other) for one, other in zip(first, second, strict=True)):
+            raise SourceError(
+                "the module answers differently at each call, with the same input",
+                self._source.entry,
+                "look for dropout outside of nn.Dropout, random numbers, or state that forward changes",
+            )
+        return {"outputs": len(first)}
+
+    def export(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the ONNX file. Whatever an exporter raises is an answer: the other one may do better."""
+        axes = [DynamicAxis(**axis) for axis in command["dynamic"]]
+        tensors = [self._widened(name, one.tensor, axes) for name, one in zip(self._names, self._inputs, strict=True)]
+        args, kwargs = self._arguments(tensors)
+        options: dict[str, Any] = {
+            "kwargs": kwargs,
+            "opset_version": command["opset"],
+            "input_names": list(self._names),
+            "output_names": command["output_names"],
+            "dynamo": command["exporter"] == "dynamo",
+        }
+        if options["dynamo"]:
+            options |= {"external_data": command["external_data"], "verbose": False}
+            options["dynamic_shapes"] = self._dynamic_shapes(axes) if axes else None
+        elif axes:
+            options["dynamic_axes"] = _by_input(axes, lambda axis: axis.name)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.onnx.export(self._source.module, args, command["path"], **options)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as problem:  # noqa: BLE001 - exporters raise whatever their passes meet, and so does the traced forward
+            return {"failed": f"{type(problem).__name__}: {_first_words(problem)}"}
+        return {"failed": None}
+
+    def answer(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one case; write the float32 answers, and the float64 ones if the copy can run."""
+        given = _tensors(Path(command["inputs"]))
+        tensors = [given[name] for name in self._names]
+        outputs = self._run(self._source.module, tensors)
+        npz.write(Path(command["outputs"]), _numbered(outputs))
+        if self._precise is None:
+            return {"precise": False}
+        previous = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)  # for the constants that forward makes
+        try:
+            wide = [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors]
+            precise = self._run(self._precise, wide)
+        except SourceError:
+            self._precise = None  # it names float32 somewhere: from here on there is no such reference
+            return {"precise": False}
+        finally:
+            torch.set_default_dtype(previous)
+        npz.write(Path(command["precise"]), _numbered(precise))
+        return {"precise": True}
+
+    def _run(self, module: torch.nn.Module, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        # clones: a forward that works in place must not change what the next call is given
+        args, kwargs = self._arguments([tensor.clone() for tensor in tensors])
+        with user_code(self._source.entry, "forward"), torch.no_grad():
+            returned = module(*args, **kwargs)
+        leaves = [leaf for leaf in _pytree.tree_leaves(returned) if leaf is not None]
+        strange = [type(leaf).__name__ for leaf in leaves if not isinstance(leaf, torch.Tensor)]
+        if strange or not leaves:
+            what = f"a {strange[0]} among its outputs" if strange else "no tensor"
+            raise SourceError(
+                f"forward returns {what}", self._source.entry, "return tensors only, from a wrapper module"
+            )
+        return [leaf.detach() for leaf in leaves]
+
+    def _arguments(self, tensors: list[torch.Tensor]) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+        pairs = list(zip(self._inputs, tensors, strict=True))
+        by_place = tuple(tensor for one, tensor in pairs if one.positional)
+        return by_place, {one.name: tensor for one, tensor in pairs if not one.positional}
+
+    def _dynamic_shapes(self, axes: list[DynamicAxis]) -> Any:  # noqa: ANN401 - torch types this pytree as Any too
+        # one Dim object for each name: torch takes two of the same name for two unrelated dimensions
+        dims = {axis.name: _dim(axis) for axis in axes}
+        named = _by_input(axes, lambda axis: dims[axis.name])
+        shapes = [named.get(name, {}) for name in self._names]
+        if all(one.positional for one in self._inputs):
+            return tuple(shapes)
+        return {one.name: shape for one, shape in zip(self._inputs, shapes, strict=True)}
+
+    def _widened(self, name: str, tensor: torch.Tensor, axes: list[DynamicAxis]) -> torch.Tensor:
+        for axis in axes:
+            if axis.input == name and tensor.shape[axis.axis] < TRACED_SIZE:
+                least = max(axis.low, axis.step, TRACED_SIZE)
+                wanted = -(-least // axis.step) * axis.step
+                if axis.allows(wanted):
+                    tensor = tensor.repeat_interleave(wanted, dim=axis.axis)
+        return tensor
+
+
+def main() -> None:
+    """Serve commands until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    commands: queue.SimpleQueue[str] = queue.SimpleQueue()
+    # a duplicate, so that the user's code reading stdin gets its end and not our commands
+    stream = os.fdopen(os.dup(0), encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=_listen, args=(stream, commands), daemon=True).start()
+    worker: Worker | None = None
+    while True:
+        command = json.loads(commands.get())
+        try:
+            if command["do"] == "open":
+                worker = Worker(command)
+                answer = worker.describe(command)
+            else:
+                assert worker is not None, "open comes first"  # noqa: S101 - our parent's order, not a user's
+                answer = {"probe": worker.probe, "export": worker.export, "answer": worker.answer}[command["do"]](
+                    command
+                )
+        except EdgeError as error:
+            answer = to_document(error)
+        with contextlib.suppress(BrokenPipeError):
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+
+
+def _listen(stream: IO[str], commands: "queue.SimpleQueue[str]") -> None:
+    for line in stream:
+        commands.put(line)
+    # our parent is gone or done: whatever runs here, and whatever the user's code started, has lost its purpose
+    os.killpg(0, signal.SIGKILL)
+
+
+def _float64(module: torch.nn.Module) -> torch.nn.Module | None:
+    try:
+        return copy.deepcopy(module).double()
+    except Exception:  # noqa: BLE001 - a module may refuse to be copied in any way; the caller does without and says so
+        return None
+
+
+def _dim(axis: DynamicAxis) -> Any:  # noqa: ANN401 - torch.export.Dim is a type made at run time
+    if axis.step == 1:
+        return torch.export.Dim(axis.name, min=axis.low, max=axis.high)
+    units = torch.export.Dim(
+        f"_{axis.name}", min=axis.low // axis.step, max=None if axis.high is None else axis.high // axis.step
+    )
+    return axis.step * units
+
+
+def _by_input(axes: list[DynamicAxis], value: Any) -> dict[str, dict[int, Any]]:  # noqa: ANN401 - a name for one exporter, a Dim for the other
+    found: dict[str, dict[int, Any]] = {}
+    for axis in axes:
+        found.setdefault(axis.input, {})[axis.axis] = value(axis)
+    return found
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in npz.read(path).items()}
+
+
+def _numbered(tensors: list[torch.Tensor]) -> dict[str, npz.Array]:
+    return {str(index): _array(f"output {index}", tensor) for index, tensor in enumerate(tensors)}
+
+
+def _array(name: str, tensor: torch.Tensor) -> npz.Array:
+    try:
+        return np.ascontiguousarray(tensor.detach().cpu().numpy()).reshape(tuple(tensor.shape))
+    except (TypeError, RuntimeError) as problem:
+        raise SourceError(
+            f"{name} is {tensor.dtype}, {tensor.layout}, which has no plain array",
+            "the module",
+            "convert it in a wrapper module",
+        ) from problem
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if not one.is_floating_point():
+        return bool(torch.equal(one, other))
+    scale = float(one.abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
+    return bool(torch.allclose(one, other, rtol=0, atol=SAME_ANSWER * scale, equal_nan=True))
+
+
+def _first_words(problem: BaseException) -> str:
+    # exporters print a page; its cause is the last exception of the chain
+    while problem.__cause__ is not None:
+        problem = problem.__cause__
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return (lines[0] if lines else type(problem).__name__)[:300]
+
+
+if __name__ == "__main__":
+    main()

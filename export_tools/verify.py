@@ -1,0 +1,244 @@
+"""The proof: onnx's checker, and the same numbers as PyTorch for every case, within a tolerance that is derived.
+
+Float32 arithmetic has no one right answer: another order of additions rounds differently. How much that may be is
+measured on the module itself, as the distance between its answers in float32 and in float64.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from edge_runtime import session
+from edge_runtime.errors import EdgeError
+from edge_runtime.manifest import Port, Shape
+from edge_runtime.manifest import Verification as Summary
+from edge_runtime.npz import Array
+from edge_runtime.tolerance import Difference, Tolerance, compare
+from export_tools.cases import Case
+from export_tools.errors import ExportFailed, ParityLost
+
+EPS = float(np.finfo(np.float32).eps)
+# Even a module that happens to round like float64 is not expected to be matched better than a few roundings
+LEAST_NOISE = 8 * EPS
+# onnxruntime's kernels sum in another order than PyTorch's, and fuse; their distance from the truth is like
+# PyTorch's own, their distance from PyTorch at most the sum of both, and the noise that a few cases show is a sample
+# of its distribution, not its end: 16 leaves room for all three, and a wrong result is off by thousands
+FACTOR = 16.0
+# Where rounding alone moves this much of the answer (all of it cancelled, say), a case says nothing of the others
+ILL_CONDITIONED = 1e-2
+# For modules that can't run in float64: the relative tolerance that torch.onnx's own verification uses by default
+FALLBACK_NOISE = 1e-3 / FACTOR
+WEAK_TOLERANCE = 1e-2  # beyond it, a subtle fault could pass, and people are told
+TINY = float(np.finfo(np.float32).tiny)  # what an all-zero output may be off by: rounding to a denormal
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """PyTorch's outputs for one case, by name: float32 as the module is, and of its float64 copy if that can run."""
+
+    plain: Mapping[str, Array]
+    precise: Mapping[str, Array] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One output of one case."""
+
+    case: str
+    output: str
+    tolerance: Tolerance
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Every output of every case within its tolerance. warnings: what the proof can't show."""
+
+    rows: tuple[Row, ...]
+    summary: Summary
+    warnings: tuple[str, ...]
+
+    @property
+    def worst(self) -> Row:
+        """The output that came closest to its tolerance."""
+        return max(self.rows, key=lambda row: row.difference.ratio)
+
+
+def output_shapes(cases: Sequence[Case], answers: Sequence[Answers], inputs: Sequence[Port]) -> dict[str, Shape]:
+    """Return each output's shape over all cases.
+
+    A dimension is a size if it never changed, the name of the dynamic dimension that it always equals, or a name of
+    its own such as ``output_dim_1``.
+
+    Raises ExportFailed when an output's rank depends on the input.
+    """
+    sizes = [_sizes(case, inputs) for case in cases]
+    found: dict[str, Shape] = {}
+    for name in answers[0].plain:
+        shapes = [answer.plain[name].shape for answer in answers]
+        if len({len(shape) for shape in shapes}) != 1:
+            raise ExportFailed(f"the rank of {name} depends on the input", name, "return a tensor of one rank")
+        found[name] = tuple(
+            _dimension(f"{name}_dim_{axis}", [shape[axis] for shape in shapes], sizes) for axis in range(len(shapes[0]))
+        )
+    return found
+
+
+def tolerances(answers: Sequence[Answers]) -> tuple[dict[str, Tolerance], ...]:
+    """Return what each output of each case may be off by.
+
+    The noise of a case is ``max |y32 - y64|`` over its largest magnitude; of an output, the largest over its cases
+    that are well-conditioned, and at least `LEAST_NOISE`. A case is granted `FACTOR` times the larger of its own
+    and its output's, of its own largest magnitude: outputs near 1e-9 are judged by 1e-9.
+    """
+    found: list[dict[str, Tolerance]] = [{} for _ in answers]
+    for name, shown in answers[0].plain.items():
+        if shown.dtype.kind != "f":
+            for limits in found:
+                limits[name] = Tolerance(abs=0.0, rel=0.0)
+            continue
+        noises = [_noise(answer, name) for answer in answers]
+        common = max((noise for noise in noises if noise <= ILL_CONDITIONED), default=LEAST_NOISE)
+        for limits, noise, answer in zip(found, noises, answers, strict=True):
+            relative = FACTOR * max(noise, common)
+            scale = _magnitude(answer.plain[name])
+            limits[name] = Tolerance(abs=max(relative * scale, TINY), rel=relative)
+    return tuple(found)
+
+
+def verify(model: Path, cases: Sequence[Case], answers: Sequence[Answers], *, threads: int, where: str) -> Verification:
+    """Run onnx's checker with full shape inference, then every case in onnxruntime, and hold it against PyTorch.
+
+    Raises ExportFailed when the file is no valid model or can't be loaded, ParityLost naming the worst output, its
+    case, error and tolerance when an answer differs.
+    """
+    try:
+        # as a path: models above 2 GiB keep their weights beside them
+        onnx.checker.check_model(str(model), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as problem:
+        said = " ".join(str(problem).split())[:300]
+        raise ExportFailed(f"onnx's checker refuses the file: {said}", where, "try the other exporter") from problem
+    try:
+        opened = session.open_model(model, threads=threads, where=where)
+    except EdgeError as problem:
+        raise ExportFailed(f"onnxruntime refuses the file: {problem.what}", where, problem.hint) from problem
+    names = [output.name for output in opened.get_outputs()]
+    granted = tolerances(answers)
+    rows: list[Row] = []
+    signal, error = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for case, answer, limits in zip(cases, answers, granted, strict=True):
+        try:
+            got = dict(zip(names, opened.run(names, dict(case.inputs)), strict=True))
+        except Exception as problem:
+            known = session.translated(problem, where)
+            if known is None:
+                raise
+            raise ParityLost(
+                f"PyTorch answers the case {case.name}, onnxruntime fails: {known.what}", where, _frozen(case)
+            ) from problem
+        for name in names:
+            rows.append(Row(case.name, name, limits[name], compare(got[name], answer.plain[name], limits[name])))
+            signal[name] += _power(answer.plain[name])
+            error[name] += _power(got[name], answer.plain[name])
+    _refuse_difference(rows, cases, where)
+    ratios = [10 * np.log10(signal[name] / error[name]) for name in names if error[name] > 0 and signal[name] > 0]
+    summary = Summary(
+        cases=len(cases),
+        worst_abs=max(row.difference.max_abs for row in rows),
+        # an all-zero answer has no magnitude to be relative to
+        worst_rel=max((row.difference.max_rel for row in rows if np.isfinite(row.difference.max_rel)), default=0.0),
+        snr_db=float(min(ratios)) if ratios else None,
+        tolerance=max(row.tolerance.rel for row in rows),
+        reference="torch float32, tolerance by float64" if _precise(answers) else "torch float32",
+    )
+    return Verification(tuple(rows), summary, tuple(_doubts(answers, granted)))
+
+
+def _refuse_difference(rows: Sequence[Row], cases: Sequence[Case], where: str) -> None:
+    wrong = [row for row in rows if not row.difference.ok]
+    if not wrong:
+        return
+    worst = max(wrong, key=lambda row: row.difference.ratio)
+    problem = worst.difference.problem or (
+        f"is off by {worst.difference.max_abs:.3g} at {list(worst.difference.index)}, "
+        f"{worst.difference.ratio:.3g} times its tolerance (relative {worst.tolerance.rel:.2g})"
+    )
+    case = next(case for case in cases if case.name == worst.case)
+    raise ParityLost(
+        f"the exported model is not the module: {len(wrong)} of {len(rows)} outputs differ; the worst is "
+        f"{worst.output} of the case {worst.case}: it {problem}",
+        where,
+        _frozen(case),
+    )
+
+
+def _frozen(case: Case) -> str:
+    if case.sizes:
+        sizes = ", ".join(f"{name}={size}" for name, size in case.sizes.items())
+        return f"tracing froze a size of the example, and this case has {sizes}: compute sizes from x.shape in forward"
+    return "tracing froze what the example decided: look for Python's if, int() or .item() on tensors in forward"
+
+
+def _doubts(answers: Sequence[Answers], granted: Sequence[Mapping[str, Tolerance]]) -> list[str]:
+    found: list[str] = []
+    for name, shown in answers[0].plain.items():
+        values = [answer.plain[name] for answer in answers]
+        if all(value.size == 0 or (value == shown.flat[0]).all() for value in values) and shown.size:
+            found.append(f"{name} is {shown.flat[0]} in every case: its proof is weak; give real inputs with --data")
+        weak = sum(limits[name].rel > WEAK_TOLERANCE for limits in granted)
+        if weak:
+            found.append(
+                f"{name} rounds by more than 1 part in 1000 in {weak} of {len(answers)} cases, in PyTorch too: "
+                "these prove little; give real inputs with --data"
+            )
+    return found
+
+
+def _precise(answers: Sequence[Answers]) -> bool:
+    return all(answer.precise is not None for answer in answers)
+
+
+def _noise(answer: Answers, name: str) -> float:
+    if answer.precise is None:
+        return FALLBACK_NOISE
+    plain, precise = answer.plain[name], answer.precise[name]
+    both = np.isfinite(plain) & np.isfinite(precise)
+    if plain.dtype.kind != "f" or not both.any():
+        return LEAST_NOISE
+    wide = np.where(both, plain, 0).astype(np.float64)
+    scale = max(_magnitude(wide), _magnitude(np.where(both, precise, 0)))
+    return max(float(np.abs(wide - np.where(both, precise, 0)).max()) / scale if scale else 0.0, LEAST_NOISE)
+
+
+def _magnitude(array: Array) -> float:
+    finite = array[np.isfinite(array)]
+    return float(np.abs(finite.astype(np.float64)).max()) if finite.size else 0.0
+
+
+def _power(array: Array, other: Array | None = None) -> float:
+    if array.dtype.kind != "f" or (other is not None and other.shape != array.shape):
+        return 0.0
+    wide, base = array.astype(np.float64), 0.0 if other is None else other.astype(np.float64)
+    finite = np.isfinite(wide) & np.isfinite(base)
+    return float(np.square(np.subtract(wide, base, out=np.zeros_like(wide), where=finite)).sum())
+
+
+def _sizes(case: Case, inputs: Sequence[Port]) -> dict[str, int]:
+    return {
+        name: size
+        for port in inputs
+        for name, size in zip(port.shape, case.inputs[port.name].shape, strict=True)
+        if isinstance(name, str)
+    }
+
+
+def _dimension(own: str, found: Sequence[int], sizes: Sequence[Mapping[str, int]]) -> int | str:
+    if len(set(found)) == 1:
+        return found[0]
+    for name in sizes[0]:
+        if all(size == one[name] for size, one in zip(found, sizes, strict=True)):
+            return name
+    return own

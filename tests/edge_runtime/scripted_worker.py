@@ -1,0 +1,43 @@
+"""A worker that speaks the protocol at once: what it answers is scripted by its job's options.
+
+options: p50 (nanoseconds, one for each round, comma-separated; the last repeats), wrong ("memory" or "time": where it
+answers wrongly), ledger (a file that notes begin and end, so that a test can see that one process lives at a time).
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+job = json.loads(sys.stdin.readline())
+options = job["options"]
+ledger = Path(options["ledger"])
+with ledger.open("a") as lines:
+    lines.write(f"begin {options['name']} {job['kind']}\n")
+turn = ledger.read_text().count(f"begin {options['name']} time") - 1
+p50s = options.get("p50", "1000").split(",")
+p50 = int(p50s[min(turn, len(p50s) - 1)])
+time.sleep(0.01)  # long enough for an overlap to show
+conditions = dict.fromkeys(("governor", "frequency_khz", "temperature_millicelsius", "load_1m_hundredths"))
+memory = {"resident": 100, "proportional": 80, "private": 60, "peak": 120}
+wrong = options.get("wrong") == job["kind"]
+
+
+def send(event: str, **told: object) -> None:
+    print(json.dumps({"event": event, **told}))
+
+
+send("hello", protocol=1)
+send("loaded", engine="scripted 1", phases_ns={"spawn": 1, "import": 2, "load": 3, "first": 4})
+send("answers", agree=not wrong, max_abs=0.0, max_rel=0.0, problem="is off" if wrong else "")
+if not wrong and job["kind"] == "time":
+    samples = [p50 - 1, p50, p50 + 1]
+    block = {"warmup_ns": [9], "block_ns": samples, "calls_per_sample": 1}
+    send("timing", **block, environment={"before": conditions, "after": conditions})
+elif not wrong:
+    points = {name: {**memory} for name in ("base", "loaded", "first")}
+    points["steady"] = {"resident": 150, "proportional": 110, "private": 90, "peak": 170}
+    send("memory", points=points, load_peak_bytes=20, run_peak_bytes=70)
+with ledger.open("a") as lines:
+    lines.write(f"end {options['name']} {job['kind']}\n")
+send("end")

@@ -1,0 +1,175 @@
+"""Launches in turning order, on workers that answer at once what the test tells them to."""
+
+import json
+import math
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime import summary
+from edge_runtime.artifact import open_artifact
+from edge_runtime.errors import UsageError, WrongInput
+from edge_runtime.launch import Command
+from edge_runtime.record import Record, parse
+from edge_runtime.rounds import MAX_ROUNDS, MIN_ROUNDS, Entry, Plan, Progress, conduct, measure, turning_order
+from edge_runtime.session import load
+from edge_runtime.timing import BlockPlan
+
+SCRIPT = str(Path(__file__).with_name("scripted_worker.py"))
+QUICK = BlockPlan(warmup_s=0, warmup_calls=1, block_s=0, min_samples=3, max_samples=3)
+
+
+@given(st.integers(1, 6), st.integers(0, 50))
+def test_every_round_has_every_contender_once(count: int, index: int) -> None:
+    assert sorted(turning_order(count, index)) == list(range(count))
+
+
+@given(st.integers(1, 6), st.integers(0, 8))
+def test_over_as_many_rounds_as_contenders_each_stands_in_each_place_once(count: int, cycle: int) -> None:
+    orders = [turning_order(count, cycle * count + index) for index in range(count)]
+    for place in range(count):
+        assert sorted(order[place] for order in orders) == list(range(count))
+
+
+def test_two_turn_like_ab_ba_and_three_change_their_neighbours() -> None:
+    assert [turning_order(2, index) for index in range(3)] == [(0, 1), (1, 0), (0, 1)]
+    followers = Counter(
+        pair
+        for index in range(6)
+        for order in [turning_order(3, index)]
+        for pair in zip(order, order[1:], strict=False)
+    )
+    assert set(followers.values()) == {2}
+    assert len(followers) == 6
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger"
+
+
+def entry(artifact: Path, ledger: Path, name: str, **options: str) -> Entry:
+    return Entry(
+        name=name,
+        contender="scripted",
+        command=Command((sys.executable, "-S", "-E", SCRIPT), dict(os.environ)),
+        artifact=open_artifact(artifact),
+        options={"ledger": str(ledger), "name": name, **options},
+    )
+
+
+def test_one_process_lives_at_a_time_and_memory_comes_first(tiny_edge: Path, ledger: Path) -> None:
+    told: list[Progress] = []
+    kept: list[Record] = []
+    entries = [entry(tiny_edge, ledger, "a", p50="1000"), entry(tiny_edge, ledger, "b", p50="2000")]
+    record = conduct(entries, Plan(rounds=3), board="local", progress=told.append, keep=kept.append)
+    lines = ledger.read_text().splitlines()
+    begins, ends = lines[::2], lines[1::2]
+    assert [line.replace("begin", "end") for line in begins] == ends
+    assert [line.removeprefix("begin ") for line in begins] == [
+        "a memory", "b memory", "a time", "b time", "b time", "a time", "a time", "b time",
+    ]  # fmt: skip
+    assert [(launch.contender, launch.round, launch.order) for launch in record.launches] == [
+        ("a", 0, 0), ("b", 0, 1), ("b", 1, 0), ("a", 1, 1), ("a", 2, 0), ("b", 2, 1),
+    ]  # fmt: skip
+    assert [(one.contender, one.round) for one in told[:3]] == [("a", None), ("b", None), ("a", 0)]
+    assert [(len(one.launches), one.stop_reason) for one in kept] == [
+        (2, "unfinished"),
+        (4, "unfinished"),
+        (6, "unfinished"),
+    ]
+    assert record.stop_reason == "rounds"
+    assert record.config.shapes == {"input": (64, 13)}
+    assert record.warnings == ("3 rounds are few: intervals need 6 to be trusted",)
+    assert parse(json.dumps(record.to_document()), where="x") == record
+
+
+def run(artifact: Path, ledger: Path, plan: Plan, **options: str) -> Record:
+    return conduct([entry(artifact, ledger, "a", **options)], plan, board="local")
+
+
+def test_a_steady_machine_stops_at_the_precision_and_no_sooner_than_the_fewest_rounds(
+    tiny_edge: Path, ledger: Path
+) -> None:
+    record = run(tiny_edge, ledger, Plan(precision=0.01))
+    assert (record.stop_reason, len(record.launches)) == ("precision", MIN_ROUNDS)
+    assert record.warnings == ()
+
+
+def test_a_noisy_machine_stops_at_the_most_rounds(tiny_edge: Path, ledger: Path) -> None:
+    noisy = ",".join(str(1000 + 500 * (index % 2)) for index in range(MAX_ROUNDS))
+    record = run(tiny_edge, ledger, Plan(precision=0.01), p50=noisy)
+    assert (record.stop_reason, len(record.launches)) == ("max_rounds", MAX_ROUNDS)
+
+
+def test_the_budget_allows_one_round_at_least_and_then_ends_the_run(tiny_edge: Path, ledger: Path) -> None:
+    record = run(tiny_edge, ledger, Plan(rounds=50, budget_s=1e-6))
+    assert (record.stop_reason, len(record.launches)) == ("budget", 1)
+
+
+def test_who_answers_wrongly_is_recorded_and_never_timed(tiny_edge: Path, ledger: Path) -> None:
+    entries = [entry(tiny_edge, ledger, "good"), entry(tiny_edge, ledger, "bad", wrong="memory")]
+    record = conduct(entries, Plan(rounds=2), board="local")
+    assert [(one.name, one.answers.agree) for one in record.contenders] == [("good", True), ("bad", False)]
+    assert {launch.contender for launch in record.launches} == {"good"}
+    assert "bad time" not in ledger.read_text()
+    assert record.warnings[0] == "bad answers wrongly and is not ranked: is off"
+    assert summary.compare(record, baseline="bad", contender="good").verdict == "invalid"
+
+
+def test_when_all_answer_wrongly_the_run_is_invalid(tiny_edge: Path, ledger: Path) -> None:
+    record = run(tiny_edge, ledger, Plan(rounds=2), wrong="memory")
+    assert (record.stop_reason, record.launches) == ("invalid", ())
+
+
+def test_who_is_wrong_only_later_leaves_the_race_and_has_no_figures(tiny_edge: Path, ledger: Path) -> None:
+    record = conduct(
+        [entry(tiny_edge, ledger, "good"), entry(tiny_edge, ledger, "late", wrong="time")],
+        Plan(rounds=2),
+        board="local",
+    )
+    assert [one.answers.agree for one in record.contenders] == [True, False]
+    assert ledger.read_text().count("begin late time") == 1
+    assert [standing.latency is None for standing in summary.standings(record)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rounds": 0},
+        {"threads": 0},
+        {"threads": 10_000},
+        {"budget_s": 0.0},
+        {"budget_s": math.nan},
+        {"precision": math.nan},
+        {"precision": math.inf},
+        {"margin": -0.1},
+        {"margin": math.inf},
+    ],
+)
+def test_a_plan_that_cannot_be_carried_out_or_stored_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        Plan(**wrong)
+
+
+def test_measure_reopens_the_model_in_fresh_processes_and_keeps_raw_samples(tiny_edge: Path) -> None:
+    with load(tiny_edge, threads=1) as model:
+        record = measure(model, {"input": np.ones((3, 13), "f4")}, plan=Plan(rounds=1, block=QUICK))
+    assert record.config.shapes == {"input": (3, 13)}
+    assert [len(launch.block_ns) for launch in record.launches] == [3]
+    assert record.contenders[0].answers.agree is True
+    assert record.memory[0].points["steady"].resident is not None
+
+
+def test_measure_refuses_inputs_that_do_not_fit_before_any_process_starts(tiny_edge: Path) -> None:
+    told: list[Progress] = []
+    with load(tiny_edge, threads=1) as model, pytest.raises(WrongInput):
+        measure(model, {"input": np.ones((3, 12), "f4")}, plan=Plan(rounds=1, block=QUICK), progress=told.append)
+    assert told == []
