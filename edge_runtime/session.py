@@ -10,7 +10,11 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import numpy as np
-import onnxruntime
+
+# onnxruntime's wheels tell their maker of each start, and leave an id in the temporary folder, unless told not to
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime  # reads the variable once, here
 from onnxruntime.capi import onnxruntime_pybind11_state as capi
 
 from edge_runtime.artifact import AUTO, Artifact, open_artifact

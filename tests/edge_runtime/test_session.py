@@ -1,6 +1,9 @@
 """Loading and calling a model: every refusal says which input, what came and what was expected."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -319,6 +322,22 @@ def test_every_exception_class_of_onnxruntime_is_known_and_translated() -> None:
 
 def test_an_exception_that_is_not_onnxruntimes_is_not_ours_to_explain() -> None:
     assert session.translated(KeyError("x"), "here") is None
+
+
+def test_onnxruntime_is_told_to_report_nothing_before_it_is_imported(tiny_edge: Path, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    code = f"import os, edge_runtime; edge_runtime.load({str(tiny_edge)!r}); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**environment, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "1\n", done.stderr
+    assert list(tmp_path.iterdir()) == []  # where it leaves the id of its session otherwise
 
 
 def test_the_only_provider_is_the_cpu(model: Model) -> None:

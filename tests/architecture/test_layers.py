@@ -1,0 +1,25 @@
+"""The arrows of ARCHITECTURE.md, as import-linter reads them from pyproject.toml."""
+
+import tomllib
+from pathlib import Path
+
+from importlinter import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_contract_of_the_architecture_is_kept() -> None:
+    assert cli.lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
+
+
+def test_the_contracts_that_the_architecture_promises_are_there() -> None:
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    contracts = {contract["name"]: contract for contract in linter["contracts"]}
+    assert set(linter["root_packages"]) == {"edge_runtime", "export_tools", "bench"}
+    assert contracts["packages point one way"]["layers"] == ["bench", "export_tools", "edge_runtime"]
+    board = contracts["board sees no host package"]
+    assert board["source_modules"] == ["edge_runtime"]
+    assert {"torch", "onnx", "psutil", "rich"} <= set(board["forbidden_modules"])
+    assert "ignore_imports" not in board
+    doors = contracts["onnxruntime has its doors"]["ignore_imports"]
+    assert [door for door in doors if door.startswith("edge_runtime")] == ["edge_runtime.session -> onnxruntime"]
