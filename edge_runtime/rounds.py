@@ -15,28 +15,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime import stats
+from edge_runtime import energy, fitness, stats
 from edge_runtime.artifact import Artifact
 from edge_runtime.environment import available_cpus, machine
-from edge_runtime.errors import UsageError
+from edge_runtime.errors import EdgeError, UsageError
 from edge_runtime.launch import Command, own_command, run_worker
 from edge_runtime.record import (
     Answers,
     Config,
+    EnergyLaunch,
     Launch,
     MeasuredArtifact,
     MeasuredContender,
     MemoryLaunch,
     Record,
     answers_of_worker,
+    energy_of_worker,
     launch_of_worker,
     memory_of_worker,
 )
 from edge_runtime.timing import BlockPlan
+from edge_runtime.tree import Tree
 
 if TYPE_CHECKING:
+    from edge_runtime.model import Model
     from edge_runtime.npz import Array
-    from edge_runtime.session import Model
 
 MIN_ROUNDS, MAX_ROUNDS = 6, 15  # below 6 the t interval covers too rarely, above 15 it hardly narrows
 LAUNCH_TIMEOUT_S = 300.0  # torch on a slow board takes a minute to import; a hang must end all the same
@@ -60,7 +63,8 @@ class Plan:
     """How a run is taken. rounds: how many, or None to go on until the precision is reached.
 
     budget_s: no round is begun that would pass it.   precision: the half-width of every p50's interval, as a share,
-    at which an open-ended run stops.   margin: differences up to it count as none.
+    at which an open-ended run stops.   margin: differences up to it count as none.   energy: end with a launch of each
+    contender that measures energy, beyond the budget, where the machine has a meter.
     """
 
     rounds: int | None = None
@@ -68,6 +72,7 @@ class Plan:
     precision: float = 0.01
     margin: float = 0.02
     threads: int = 1
+    energy: bool = False
     block: BlockPlan = field(default_factory=BlockPlan)
 
     def __post_init__(self) -> None:
@@ -119,6 +124,7 @@ def conduct(
         run.measure_round()
         longest_s = max(longest_s, time.monotonic() - round_begin)
         keep(run.record("unfinished"))
+    run.measure_energy()
     return run.record(reason)
 
 
@@ -186,6 +192,8 @@ class _Run:
         self._created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._contenders: list[MeasuredContender] = []
         self._memory: list[MemoryLaunch] = []
+        self._energy: list[EnergyLaunch] = []
+        self._unmeasured: list[str] = []
         self._launches: list[Launch] = []
         self._timed: list[Entry] = []
         self._rounds = 0
@@ -228,6 +236,19 @@ class _Run:
         self._timed = [entry for entry in self._timed if entry.name not in changed]
         self._contenders = [replace(one, answers=changed.get(one.name, one.answers)) for one in self._contenders]
 
+    def measure_energy(self) -> None:
+        if not self._plan.energy or energy.find(Tree()) is None:
+            return
+        for entry in self._timed:
+            try:
+                events = self._launch(entry, "energy", None)
+            except EdgeError as error:  # the latencies are there already, and worth keeping without joules
+                self._unmeasured.append(f"no energy of {entry.name}: {error}")
+                continue
+            if "energy" in events:
+                reading = {**_without_event(events, "energy"), "contender": entry.name}
+                self._energy.append(energy_of_worker(reading, where=entry.name))
+
     def reason_to_stop(self, longest_s: float) -> str | None:
         plan = self._plan
         if not self._timed:
@@ -250,6 +271,8 @@ class _Run:
         ]
         if self._timed and self._rounds < MIN_ROUNDS:
             warnings.append(f"{self._rounds} rounds are few: intervals need {MIN_ROUNDS} to be trusted")
+        warnings += self._unmeasured
+        warnings += fitness.of_launches([(launch.before, launch.after) for launch in self._launches])
         return Record(
             created=self._created,
             command=tuple(sys.argv),
@@ -267,6 +290,7 @@ class _Run:
             contenders=tuple(self._contenders),
             launches=tuple(self._launches),
             memory=tuple(self._memory),
+            energy=tuple(self._energy),
             stop_reason=stop_reason,
             warnings=tuple(warnings),
         )
@@ -294,6 +318,8 @@ class _Run:
             "options": dict(entry.options),
             "inputs": None if self._inputs is None else str(self._inputs.resolve()),
             "block": asdict(plan.block),
+            "energy_s": energy.INTERVAL_S,
+            "root": "/",
         }
         return run_worker(entry.command, job, threads=plan.threads, timeout_s=LAUNCH_TIMEOUT_S)
 

@@ -40,7 +40,7 @@ def measure(argv: list[str]) -> int:
     if options.output is not None:
         refuse_taken(options.output, replace=options.force)
     plan = Plan(rounds=options.launches, budget_s=options.budget, precision=options.precision, threads=options.threads)
-    from edge_runtime.session import load  # noqa: PLC0415 - `--help` and wrong flags must not wait for onnxruntime
+    from edge_runtime.model import load  # noqa: PLC0415 - `--help` and wrong flags must not wait for onnxruntime
 
     with load(options.artifact, variant=options.variant, threads=options.threads) as model:
         inputs = read_inputs(options.input, model.inputs) if options.input else None
