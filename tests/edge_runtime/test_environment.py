@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.environment import GIB, Conditions, available_cpus, conditions, machine
+from edge_runtime.tree import Tree
 
 BOARDS = Path(__file__).resolve().parents[1] / "data" / "boards"
-PI = BOARDS / "raspberry-pi-4-synthetic"
-SERVER = BOARDS / "x86-64-virtual-machine"
+PI = Tree(BOARDS / "raspberry-pi-4-synthetic")
+SERVER = Tree(BOARDS / "x86-64-virtual-machine")
 
 
 def test_a_board_is_named_by_its_device_tree() -> None:
@@ -26,12 +27,12 @@ def test_a_server_is_named_by_its_cpu() -> None:
 
 
 def test_the_key_tells_machines_apart_and_outlives_a_reboot(tmp_path: Path) -> None:
-    keys = {machine(root).key for root in (PI, SERVER)}
+    keys = {machine(tree).key for tree in (PI, SERVER)}
     assert len(keys) == 2
     for name, kib in (("a", 8_000_000), ("b", 8_060_000), ("c", 16_000_000)):
         (tmp_path / name / "proc").mkdir(parents=True)
         (tmp_path / name / "proc" / "meminfo").write_text(f"MemTotal: {kib} kB\n")
-    one, rebooted, bigger = (machine(tmp_path / name).key for name in "abc")
+    one, rebooted, bigger = (machine(Tree(tmp_path / name)).key for name in "abc")
     assert one == rebooted
     assert one != bigger
 
@@ -51,7 +52,7 @@ def test_different_governors_are_all_named_and_the_hottest_zone_counts(tmp_path:
     for zone, text in enumerate(("41000", "-5000", "70500", "broken")):
         (tmp_path / f"sys/class/thermal/thermal_zone{zone}").mkdir(parents=True)
         (tmp_path / f"sys/class/thermal/thermal_zone{zone}/temp").write_text(text + "\n")
-    found = conditions((0, 1), tmp_path)
+    found = conditions((0, 1), Tree(tmp_path))
     assert (found.governor, found.temperature_millicelsius) == ("performance,powersave", 70_500)
 
 
@@ -59,10 +60,10 @@ def test_what_a_machine_does_not_tell_is_none_and_never_zero(tmp_path: Path) -> 
     assert conditions((0, 1), SERVER) == Conditions(
         governor=None, frequency_khz=None, temperature_millicelsius=None, load_1m_hundredths=58
     )
-    assert conditions((0,), tmp_path) == Conditions(
+    assert conditions((0,), Tree(tmp_path)) == Conditions(
         governor=None, frequency_khz=None, temperature_millicelsius=None, load_1m_hundredths=None
     )
-    assert machine(tmp_path).ram_bytes is None
+    assert machine(Tree(tmp_path)).ram_bytes is None
 
 
 @given(content=st.binary(max_size=40) | st.sampled_from([b"--5", b"nan", b"1e999", "²".encode(), b"MemTotal: kB kB"]))
@@ -77,8 +78,8 @@ def test_whatever_the_kernel_says_there_is_an_answer(tmp_path_factory: pytest.Te
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content)
-    assert machine(root).cores == 1
-    found = conditions((0,), root)
+    assert machine(Tree(root)).cores == 1
+    found = conditions((0,), Tree(root))
     assert found.load_1m_hundredths is None or isinstance(found.load_1m_hundredths, int)
 
 
