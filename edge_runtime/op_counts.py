@@ -85,14 +85,21 @@ def _transposed_convolution(inputs: Tensors, outputs: Tensors) -> int | None:
 
 
 def _product(inputs: Tensors, outputs: Tensors) -> int | None:
-    """2 · outputs · K, where K is the length of the sums (numpy.matmul, BLAS xGEMM)."""
-    length = _sum_length(inputs[0], outputs[0])
-    return None if length is None else 2 * outputs[0].elements * length
+    """2 · outputs · K, where the sums run over the K columns of the left matrix (numpy.matmul)."""
+    return 2 * outputs[0].elements * inputs[0].shape[-1] if inputs[0].shape else None
+
+
+def _turned_product(inputs: Tensors, outputs: Tensors) -> int | None:
+    """2 · outputs · K of [.., M, K] · [.., K, N], where the left matrix may be given as [.., K, M] (BLAS xGEMM)."""
+    left, product = inputs[0].shape, outputs[0].shape
+    if len(left) < 2 or len(product) < 2 or product[-2] not in left[-2:]:  # noqa: PLR2004 - a matrix
+        return None
+    return 2 * outputs[0].elements * (left[-1] if left[-2] == product[-2] else left[-2])
 
 
 def _product_and_sum(inputs: Tensors, outputs: Tensors) -> int | None:
     """2 · outputs · K, plus 1 per output where a third floating tensor or an integer bias is added (ONNX Gemm)."""
-    product = _product(inputs, outputs)
+    product = _turned_product(inputs, outputs)
     if product is None:
         return None
     quantized = inputs[0].dtype != "float"
@@ -122,37 +129,32 @@ def _each_input(operations: int) -> Formula:
     return lambda inputs, _: operations * inputs[0].elements
 
 
-def _sum_length(left: Tensor, product: Tensor) -> int | None:
-    """Return K of [.., M, K] · [.., K, N] = [.., M, N]; the left matrix may be transposed, as in Gemm."""
-    if len(left.shape) == 1 or not product.shape:
-        return left.shape[-1] if left.shape else None
-    if len(product.shape) < 2 or left.shape[-2] == product.shape[-2]:  # noqa: PLR2004 - a matrix; else N was squeezed
-        return left.shape[-1]
-    return left.shape[-2] if left.shape[-1] == product.shape[-2] else None
-
-
-_WORDS_OF_ONE = """Abs Add And BiasGelu Ceil Clip Cos Div Elu Equal Erf Exp FastGelu Floor Gelu Greater GreaterOrEqual
-HardSigmoid HardSwish LeakyRelu Less LessOrEqual Log Max Min Mod Mul Neg Not Or PRelu Pow QLinearAdd QLinearLeakyRelu
-QLinearMul QLinearSigmoid QuickGelu Reciprocal Relu Round Sigmoid Sign Sin Softplus Sqrt Sub Sum Tanh Where Xor"""
-_WORDS_OF_MOVING = """Cast Concat ConstantOfShape DepthToSpace Expand Flatten Gather GatherElements GatherND Identity
+_OF_ONE_AN_OUTPUT = """
+Abs Add And BiasGelu Ceil Clip Cos Div Elu Equal Erf Exp FastGelu Floor Gelu Greater GreaterOrEqual
+HardSigmoid HardSwish LeakyRelu Less LessOrEqual Log Max Min Mod Mul Neg Not Or PRelu Pow QLinearAdd
+QLinearLeakyRelu QLinearMul QLinearSigmoid QuickGelu Reciprocal Relu Round Sigmoid Sign Sin Softplus Sqrt Sub
+Sum Tanh Where Xor
+"""
+_MOVERS = """Cast Concat ConstantOfShape DepthToSpace Expand Flatten Gather GatherElements GatherND Identity
 Pad QLinearConcat ReorderInput ReorderOutput Reshape Resize Scatter ScatterElements ScatterND Shape Size Slice
 SpaceToDepth Split Squeeze Tile Transpose Unsqueeze"""
-_WORDS_OF_REDUCING = """GlobalAveragePool GlobalMaxPool QLinearGlobalAveragePool QLinearReduceMean ReduceMax ReduceMean
+_REDUCERS = """GlobalAveragePool GlobalMaxPool QLinearGlobalAveragePool QLinearReduceMean ReduceMax ReduceMean
 ReduceMin ReduceProd ReduceSum"""
 
 FORMULAS: dict[str, Formula] = {
     **dict.fromkeys(("Conv", "FusedConv", "NhwcFusedConv", "ConvInteger", "QLinearConv"), _convolution),
     "ConvTranspose": _transposed_convolution,
     **dict.fromkeys(
-        ("MatMul", "FusedMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QLinearMatMul", "MatMulNBits"), _product
+        ("MatMul", "MatMulInteger", "MatMulIntegerToFloat", "QLinearMatMul", "MatMulNBits", "DynamicQuantizeMatMul"),
+        _product,
     ),
-    "DynamicQuantizeMatMul": _product,
+    "FusedMatMul": _turned_product,
     **dict.fromkeys(("Gemm", "FusedGemm", "QGemm"), _product_and_sum),
     **dict.fromkeys(("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"), _recurrent),
     # one operation an output, whatever the function: what an exponential costs differs from CPU to CPU
-    **dict.fromkeys(_WORDS_OF_ONE.split(), _each_output(1)),
-    **dict.fromkeys(_WORDS_OF_MOVING.split(), _each_output(0)),
-    **dict.fromkeys(_WORDS_OF_REDUCING.split(), _each_input(1)),  # each element enters one sum or comparison
+    **dict.fromkeys(_OF_ONE_AN_OUTPUT.split(), _each_output(1)),
+    **dict.fromkeys(_MOVERS.split(), _each_output(0)),
+    **dict.fromkeys(_REDUCERS.split(), _each_input(1)),  # each element enters one sum or comparison
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _each_output(2)),  # a scale and a zero point
     "BatchNormalization": _each_output(2),  # at inference a factor and a summand a channel
     **dict.fromkeys(("Softmax", "LogSoftmax"), _each_output(5)),  # maximum, difference, exponential, sum, quotient

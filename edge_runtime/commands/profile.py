@@ -119,7 +119,7 @@ def _left_out(nodes: Sequence[Share]) -> list[str]:
 
 
 def _giga(per_s: int | None) -> str:
-    return "–" if per_s is None else f"{per_s / 1e9:.2f}"
+    return "–" if per_s is None else f"{per_s / 1e9:.2f}" if per_s else "0"
 
 
 def _short(name: str) -> str:
