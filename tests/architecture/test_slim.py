@@ -28,7 +28,10 @@ def loaded_after(code: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stderr.split()}
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["info", "ARTIFACT"], ["run", "--help"], ["measure", "--help"], ["profile", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--version"], ["info", "ARTIFACT"], ["run", "--help"], ["measure", "--help"], ["profile", "--help"]],
+)
 def test_the_command_line_loads_nothing_heavy_before_a_verb_needs_it(tiny_edge: Path, words: list[str]) -> None:
     words = [str(tiny_edge) if word == "ARTIFACT" else word for word in words]
     loaded = loaded_after(f"from edge_runtime.cli import main\nassert main({words!r}) == 0")
