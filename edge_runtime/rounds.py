@@ -63,8 +63,9 @@ class Plan:
     """How a run is taken. rounds: how many, or None to go on until the precision is reached.
 
     budget_s: no round is begun that would pass it.   precision: the half-width of every p50's interval, as a share,
-    at which an open-ended run stops.   margin: differences up to it count as none.   energy: end with a launch of each
-    contender that measures energy, beyond the budget, where the machine has a meter.
+    at which an open-ended run stops.   margin: differences up to it count as none.   energy_s: where the machine has a
+    meter, end with a launch of each contender that rests for so long, and calls for so long, beyond the budget; None
+    measures no energy, `energy.INTERVAL_S` is long enough for every meter.
     """
 
     rounds: int | None = None
@@ -72,7 +73,7 @@ class Plan:
     precision: float = 0.01
     margin: float = 0.02
     threads: int = 1
-    energy: bool = False
+    energy_s: float | None = None
     block: BlockPlan = field(default_factory=BlockPlan)
 
     def __post_init__(self) -> None:
@@ -83,16 +84,20 @@ class Plan:
         if self.rounds is not None and self.rounds < 1:
             raise UsageError(f"{self.rounds} rounds", "the plan", "ask for at least one")
         # written this way round, NaN is refused too
-        if not all(0 < value < math.inf for value in (self.budget_s, self.precision, self.margin)):
+        seconds = energy.INTERVAL_S if self.energy_s is None else self.energy_s
+        if not all(0 < value < math.inf for value in (self.budget_s, self.precision, self.margin, seconds)):
             raise UsageError(
-                "a budget, precision or margin that is not above zero and finite", "the plan", "give positive numbers"
+                "a budget, precision, margin or interval that is not above zero and finite",
+                "the plan",
+                "give positive numbers",
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a run tells while it goes on. round is None during the memory launches."""
+    """What a run tells while it goes on. kind: memory, time or energy; round is None unless time is measured."""
 
+    kind: str
     contender: str
     round: int | None
     rounds: int | None
@@ -108,15 +113,16 @@ def conduct(
     inputs: Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     keep: Callable[[Record], None] = lambda _: None,
+    root: Path = Path("/"),
 ) -> Record:
     """Measure the entries and return the record.
 
     inputs: an ``.npz`` of the arrays to time, by input name; None times the first golden case. Either way every launch
     checks all golden cases before it times anything.   keep is given the record after each round, so that a crash
-    loses one round.
+    loses one round.   root: where the energy meter's files are.
     Raises what the workers raise; see `launch.run_worker`.
     """
-    run = _Run(entries, plan, board=board, inputs=inputs, progress=progress)
+    run = _Run(entries, plan, board=board, inputs=inputs, progress=progress, root=root)
     run.measure_memory()
     longest_s = 0.0
     while (reason := run.reason_to_stop(longest_s)) is None:
@@ -185,7 +191,9 @@ class _Run:
         board: str,
         inputs: Path | None,
         progress: Callable[[Progress], None],
+        root: Path,
     ) -> None:
+        self._root = root
         self._entries, self._plan, self._board, self._inputs = entries, plan, board, inputs
         self._progress, self._begin = progress, time.monotonic()
         self._cpus = available_cpus()[-plan.threads :]  # the first CPU serves most interrupts
@@ -237,7 +245,7 @@ class _Run:
         self._contenders = [replace(one, answers=changed.get(one.name, one.answers)) for one in self._contenders]
 
     def measure_energy(self) -> None:
-        if not self._plan.energy or energy.find(Tree()) is None:
+        if self._plan.energy_s is None or energy.find(Tree(self._root)) is None:
             return
         for entry in self._timed:
             try:
@@ -301,6 +309,7 @@ class _Run:
         rounds = plan.rounds if plan.rounds is not None else MAX_ROUNDS
         self._progress(
             Progress(
+                kind=kind,
                 contender=entry.name,
                 round=round_index,
                 rounds=rounds,
@@ -318,8 +327,8 @@ class _Run:
             "options": dict(entry.options),
             "inputs": None if self._inputs is None else str(self._inputs.resolve()),
             "block": asdict(plan.block),
-            "energy_s": energy.INTERVAL_S,
-            "root": "/",
+            "energy_s": plan.energy_s,
+            "root": str(self._root),
         }
         return run_worker(entry.command, job, threads=plan.threads, timeout_s=LAUNCH_TIMEOUT_S)
 

@@ -43,9 +43,12 @@ class Tree:
         return tuple(sorted(found, key=lambda name: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)]))
 
     def denied(self, path: str) -> bool:
-        """Return whether the file is there and this user may not read it."""
-        whole = self.root / path
-        return whole.exists() and not os.access(whole, os.R_OK)
+        """Return whether this user may not read a file."""
+        try:
+            with open(self.root / path, "rb", opener=_open_without_waiting):
+                return False
+        except OSError as problem:
+            return isinstance(problem, PermissionError)
 
     def command(self, *argv: str) -> str | None:
         """Return what a command of this machine prints, or of a replayed one has printed; None when it fails."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.environment import GIB, Conditions, available_cpus, conditions, machine
+from edge_runtime.environment import GIB, Conditions, available_cpus, conditions, machine, meminfo_bytes
 from edge_runtime.tree import Tree
 
 BOARDS = Path(__file__).resolve().parents[1] / "data" / "boards"
@@ -39,9 +39,47 @@ def test_the_key_tells_machines_apart_and_outlives_a_reboot(tmp_path: Path) -> N
 
 def test_conditions_are_those_of_the_cpus_in_use() -> None:
     assert conditions((0, 1), PI) == Conditions(
-        governor="ondemand", frequency_khz=750_000, temperature_millicelsius=52_095, load_1m_hundredths=125
+        governor="ondemand",
+        frequency_khz=750_000,
+        frequency_floor_khz=600_000,
+        frequency_limit_khz=1_500_000,
+        temperature_millicelsius=52_095,
+        throttled_bits=0x50000,
+        cooling_steps=None,
+        undervoltage=True,
+        load_1m_hundredths=125,
+        uptime_ms=8_123_450,
+        busy_ms=(81530 + 210 + 33075 + 0 + 801) * 10,
+        steal_ms=0,
+        own_ms=270,
+        pressure_cpu_us=None,
+        pressure_memory_us=None,
+        involuntary_switches=7,
+        major_faults=0,
+        swapped_bytes=0,
     )
     assert conditions((3,), PI).frequency_khz == 1_500_000
+
+
+def test_counters_of_a_recorded_server_are_read() -> None:
+    found = conditions((0, 1), SERVER)
+    assert found.uptime_ms == 5_220_230
+    assert found.steal_ms == 8949 * 10
+    assert found.busy_ms == (126877 + 192 + 22562 + 0 + 520) * 10
+    assert found.own_ms == 120
+    assert found.pressure_memory_us == 0
+    assert found.pressure_cpu_us == 124_610_294
+
+
+def test_pressure_is_that_of_some_task_waiting() -> None:
+    found = conditions((0,), Tree(BOARDS / "big-little-phone-synthetic"))
+    assert (found.pressure_cpu_us, found.pressure_memory_us) == (812_345_678, 3_456_789)
+
+
+def test_the_kernel_and_free_memory_are_those_of_the_tree() -> None:
+    assert machine(PI).kernel == "6.1.21-v8+"
+    assert meminfo_bytes(PI, "MemAvailable") == 3_493_328 * 1024
+    assert meminfo_bytes(PI, "NoSuchLine") is None
 
 
 def test_different_governors_are_all_named_and_the_hottest_zone_counts(tmp_path: Path) -> None:
@@ -57,12 +95,11 @@ def test_different_governors_are_all_named_and_the_hottest_zone_counts(tmp_path:
 
 
 def test_what_a_machine_does_not_tell_is_none_and_never_zero(tmp_path: Path) -> None:
-    assert conditions((0, 1), SERVER) == Conditions(
-        governor=None, frequency_khz=None, temperature_millicelsius=None, load_1m_hundredths=58
-    )
-    assert conditions((0,), Tree(tmp_path)) == Conditions(
-        governor=None, frequency_khz=None, temperature_millicelsius=None, load_1m_hundredths=None
-    )
+    found = conditions((0, 1), SERVER)
+    hidden = (found.governor, found.frequency_khz, found.temperature_millicelsius, found.throttled_bits)
+    assert hidden == (None, None, None, None)
+    assert (found.cooling_steps, found.undervoltage, found.load_1m_hundredths) == (None, None, 58)
+    assert conditions((0,), Tree(tmp_path)) == Conditions()
     assert machine(Tree(tmp_path)).ram_bytes is None
 
 
