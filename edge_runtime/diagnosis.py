@@ -116,10 +116,9 @@ def diagnose(
     after = conditions(cpus, tree)
     others = busy(running, processes(tree), elapsed_ms=elapsed_ms, without=os.getpid())
     clusters, allowed = processors.clusters(tree), limits(tree)
-    found = fitness.of_block(before, after)
-    if others:  # the named ones, judged below, say more
-        found = [one for one in found if one.code != "others"]
-    found += fitness.of_machine(clusters, allowed, len(cpus), others, throttling.headroom_millicelsius(tree))
+    found = fitness.of_machine(clusters, allowed, len(cpus), others, throttling.headroom_millicelsius(tree))
+    named = any(one.code == "busy-others" for one in found)  # says more than a sum, but misses the short-lived
+    found += [one for one in fitness.of_block(before, after) if not (named and one.code == "others")]
     available = meminfo_bytes(tree, "MemAvailable")
     found += _of_memory(available, allowed)
     software = None
@@ -147,8 +146,6 @@ def diagnose(
 
 def examine_software(python: Sequence[str]) -> Software:
     """Import numpy and onnxruntime in a child, which may crash in our stead; return what was found."""
-    root = str(Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     told, failure = "", ""
     try:
         # the argv is ours
@@ -158,7 +155,8 @@ def examine_software(python: Sequence[str]) -> Software:
             timeout=IMPORT_TIMEOUT_S,
             check=False,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
+            # where we find modules the child finds them, however we were started
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         told = done.stdout.decode(errors="replace")
         failure = _how_it_ended(done.returncode, done.stderr.decode(errors="replace"))

@@ -103,15 +103,7 @@ def of_machine(
                     mend=f"echo {high} | sudo tee /{CPUS}/cpu{cluster.cpus[0]}/cpufreq/scaling_max_freq",
                 )
             )
-    if limits.cpu_hundredths is not None and limits.cpu_hundredths < 100 * cpus:
-        found.append(
-            _unfit(
-                "cpu-quota",
-                f"a control group allows {limits.cpu_hundredths / 100:g} of {cpus} CPUs",
-                "when the quota of a period is used up, all threads stop until the next: tails of many ms",
-                "start the container without --cpus, or pin it: docker run --cpuset-cpus ...",
-            )
-        )
+    found += of_limits(limits, cpus)
     if sum(one.cpu_hundredths for one in others) > 100 * OTHERS_SHARE:
         worst = [one for one in others[:3] if one.cpu_hundredths >= 100 * OTHERS_SHARE / 3] or others[:1]
         named = ", ".join(f"{one.name} ({one.pid}) {one.cpu_hundredths} %" for one in worst)
@@ -133,6 +125,20 @@ def of_machine(
             )
         )
     return found
+
+
+def of_limits(limits: Limits, cpus: int) -> list[Finding]:
+    """Judge the quota of CPU time of a process that would keep `cpus` CPUs busy."""
+    if limits.cpu_hundredths is None or limits.cpu_hundredths >= 100 * cpus:
+        return []
+    return [
+        _unfit(
+            "cpu-quota",
+            f"a control group allows {limits.cpu_hundredths / 100:g} of {cpus} CPUs",
+            "when the quota of a period is used up, all threads stop until the next: tails of many ms",
+            "start the container without --cpus, or pin it: docker run --cpuset-cpus ...",
+        )
+    ]
 
 
 def _of_clock(before: Conditions, after: Conditions) -> list[Finding]:

@@ -20,6 +20,7 @@ from edge_runtime.artifact import Artifact
 from edge_runtime.environment import available_cpus, machine
 from edge_runtime.errors import EdgeError, UsageError
 from edge_runtime.launch import Command, own_command, run_worker
+from edge_runtime.limits import limits
 from edge_runtime.record import (
     Answers,
     Config,
@@ -119,7 +120,7 @@ def conduct(
 
     inputs: an ``.npz`` of the arrays to time, by input name; None times the first golden case. Either way every launch
     checks all golden cases before it times anything.   keep is given the record after each round, so that a crash
-    loses one round.   root: where the energy meter's files are.
+    loses one round.   root: where the files are that tell of limits and energy.
     Raises what the workers raise; see `launch.run_worker`.
     """
     run = _Run(entries, plan, board=board, inputs=inputs, progress=progress, root=root)
@@ -280,6 +281,7 @@ class _Run:
         if self._timed and self._rounds < MIN_ROUNDS:
             warnings.append(f"{self._rounds} rounds are few: intervals need {MIN_ROUNDS} to be trusted")
         warnings += self._unmeasured
+        warnings += map(str, fitness.of_limits(limits(Tree(self._root)), self._plan.threads))
         warnings += fitness.of_launches([(launch.before, launch.after) for launch in self._launches])
         return Record(
             created=self._created,

@@ -11,8 +11,8 @@ from edge_runtime.processors import Cluster
 from edge_runtime.tree import Tree
 
 EXAMPLES = (
-    "edge doctor",
-    "edge doctor --json",
+    "edge doctor                          what spoils measurements here, and the command that mends it",
+    "edge doctor --json                   the machine, described for scripts",
     "edge doctor --record my-board        its files, for a report; no names, serial numbers or addresses",
     "edge doctor --root my-board          the same look at files that someone recorded",
 )

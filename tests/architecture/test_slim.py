@@ -30,7 +30,15 @@ def loaded_after(code: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["--version"], ["info", "ARTIFACT"], ["run", "--help"], ["measure", "--help"], ["profile", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["info", "ARTIFACT"],
+        ["run", "--help"],
+        ["measure", "--help"],
+        ["profile", "--help"],
+        ["doctor", "--help"],
+    ],
 )
 def test_the_command_line_loads_nothing_heavy_before_a_verb_needs_it(tiny_edge: Path, words: list[str]) -> None:
     words = [str(tiny_edge) if word == "ARTIFACT" else word for word in words]
@@ -159,6 +167,15 @@ def test_every_verb_of_a_board_works_with_numpy_and_onnxruntime_alone(slim: Slim
     workers = [command for command in slim.commands() if "edge_runtime.worker" in command]
     assert len(workers) == (2 if verb == "measure" else 0)
     assert any(command.split()[1:2] == [str(slim.edge)] for command in slim.commands())
+    assert list(slim.marks.glob("refused-*")) == []
+
+
+def test_the_doctor_needs_no_more_and_tells_what_is_there(slim: Slim) -> None:
+    done = slim.run("doctor", "--json")
+    assert done.returncode in {0, 1}, done.stderr  # 1: this machine may be busy
+    document = json.loads(done.stdout)
+    assert document["software"]["failure"] == ""
+    assert document["software"]["onnxruntime"]
     assert list(slim.marks.glob("refused-*")) == []
 
 

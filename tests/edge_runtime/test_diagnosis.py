@@ -24,7 +24,7 @@ def codes(found: Diagnosis) -> list[str]:
     [
         ("raspberry-pi-5", []),
         ("raspberry-pi-4", ["governor", "throttled-since-boot"]),
-        ("jetson-orin-nano", ["governor", "cooling", "hot", "clock-limited", "clock-limited"]),
+        ("jetson-orin-nano", ["hot", "governor", "cooling", "clock-limited", "clock-limited"]),
         ("big-little-phone", ["governor", "clock-limited"]),
     ],
 )
@@ -64,6 +64,21 @@ def test_little_free_memory_is_told(tmp_path: Path, kib: int, severity: str) -> 
     (tmp_path / "proc/meminfo").write_text(f"MemAvailable: {kib} kB\n")
     found = diagnose(Tree(tmp_path))
     assert [(one.code, one.severity) for one in found.findings if one.code == "memory"] == [("memory", severity)]
+
+
+def test_a_quota_is_held_against_the_cpus(tmp_path: Path) -> None:
+    for name, text in (
+        ("proc/self/cgroup", "0::/"),
+        ("sys/fs/cgroup/cgroup.controllers", "cpu"),
+        ("sys/fs/cgroup/cpu.max", "150000 100000"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    for cpu in range(2):
+        (tmp_path / f"sys/devices/system/cpu/cpu{cpu}").mkdir(parents=True)
+    found = diagnose(Tree(tmp_path))
+    assert "cpu-quota" in codes(found)
+    assert found.limits.cpu_hundredths == 150
 
 
 def test_this_machine_is_looked_at_over_a_pause_and_can_run(tmp_path: Path) -> None:

@@ -105,6 +105,20 @@ def run(artifact: Path, ledger: Path, plan: Plan, **options: str) -> Record:
     return conduct([entry(artifact, ledger, "a", **options)], plan, board="local")
 
 
+def test_a_quota_below_the_threads_is_a_warning_of_the_record(tiny_edge: Path, ledger: Path, tmp_path: Path) -> None:
+    for name, text in (
+        ("proc/self/cgroup", "0::/"),
+        ("sys/fs/cgroup/cgroup.controllers", "cpu"),
+        ("sys/fs/cgroup/cpu.max", "50000 100000"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    entries = [entry(tiny_edge, ledger, "a")]
+    record = conduct(entries, Plan(rounds=MIN_ROUNDS), board="local", root=tmp_path)
+    (warning,) = record.warnings
+    assert warning.startswith("a control group allows 0.5 of 1 CPUs: ")
+
+
 def test_energy_is_measured_last_where_there_is_a_meter(tiny_edge: Path, tmp_path: Path) -> None:
     supply = tmp_path / "sys/class/hwmon/hwmon0"
     supply.mkdir(parents=True)
