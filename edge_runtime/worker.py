@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edge_runtime import energy, sensors
+from edge_runtime import sensors
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.contender import Contender, Job, Step
 from edge_runtime.decode import finite
@@ -179,6 +179,8 @@ def _timing_event(step: Step, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _energy_event(step: Step, tree: Tree, interval_s: float) -> dict[str, Any]:
+    from edge_runtime import energy  # noqa: PLC0415 - as for timing: keep the other launches smaller
+
     source = energy.find(tree)
     if source is None:
         raise UnsupportedSystem("this machine tells no energy", "worker", energy.why_none(tree))
