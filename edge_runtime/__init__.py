@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge_runtime.artifact import Artifact, open_artifact
+    from edge_runtime.bound_call import BoundCall
     from edge_runtime.errors import EdgeError
     from edge_runtime.manifest import Port
+    from edge_runtime.model import Model, load
     from edge_runtime.record import Record
     from edge_runtime.rounds import measure
     from edge_runtime.selfcheck import check
-    from edge_runtime.session import BoundCall, Model, load
 
 __version__ = "0.1.0"
 
@@ -34,13 +35,13 @@ __all__ = [
 
 _HOMES = {
     "Artifact": "artifact",
-    "BoundCall": "session",
+    "BoundCall": "bound_call",
     "EdgeError": "errors",
-    "Model": "session",
+    "Model": "model",
     "Port": "manifest",
     "Record": "record",
     "check": "selfcheck",
-    "load": "session",
+    "load": "model",
     "measure": "rounds",
     "open_artifact": "artifact",
 }

@@ -1,7 +1,7 @@
 """Open an artifact directory: the manifest first, hashes second, bytes last."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edge_runtime.tolerance import Tolerance
 
 AUTO = "auto"
+HashFile = Callable[[Path], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,13 @@ class Artifact:
         """Return the path of the variant's ONNX file."""
         return files.inside(self.path, variant.files[0].path, error=ManifestError)
 
-    def verify_variant(self, variant: Variant) -> None:
-        """Hash the variant's files; raise ManifestError for a missing or unnamed one, HashMismatch for a changed."""
+    def verify_variant(self, variant: Variant, *, hash_file: HashFile | None = None) -> None:
+        """Hash the variant's files; raise ManifestError for a missing or unnamed one, HashMismatch for a changed.
+
+        hash_file: how a file is hashed, in full unless given.
+        """
         for file in variant.files:
-            self._verify_file(file)
+            self._verify_file(file, hash_file or _in_full)
         self._refuse_unnamed(self.model_path(variant).parent)
 
     def verify(self) -> int:
@@ -73,15 +77,15 @@ class Artifact:
             if name not in known and (found.is_symlink() or not found.is_dir()):
                 raise ManifestError(f"{name} is not in the manifest", str(self.path), f"remove it, or {_RESTORE}")
 
-    def _verify_file(self, file: File) -> None:
+    def _verify_file(self, file: File, hash_file: HashFile) -> None:
         path = self._existing(file.path)
         size = path.stat().st_size
         if size != file.bytes:
             raise HashMismatch(f"{file.path} is {size} bytes, its manifest says {file.bytes}", str(self.path), _RESTORE)
-        self._verify_hash(file.path, file.sha256)
+        self._verify_hash(file.path, file.sha256, hash_file)
 
-    def _verify_hash(self, relative: str, wanted: str) -> None:
-        found = files.sha256(self._existing(relative), error=ManifestError)
+    def _verify_hash(self, relative: str, wanted: str, hash_file: HashFile | None = None) -> None:
+        found = (hash_file or _in_full)(self._existing(relative))
         if found != wanted:
             raise HashMismatch(
                 f"{relative} has the SHA-256 {found[:12]}…, its manifest says {wanted[:12]}…",
@@ -94,6 +98,10 @@ class Artifact:
         if not path.is_file():
             raise ManifestError(f"{relative} is missing", str(self.path), _RESTORE)
         return path
+
+
+def _in_full(path: Path) -> str:
+    return files.sha256(path, error=ManifestError)
 
 
 _RESTORE = "copy the artifact again, or export it again"

@@ -33,6 +33,8 @@ VERBS = {
     "run": Verb("one inference, or --repeat N", "edge_runtime.commands.run:run"),
     "check": Verb("integrity, then the golden cases, on this machine", "edge_runtime.commands.check:check"),
     "measure": Verb("latency and memory on this machine", "edge_runtime.commands.measure:measure"),
+    "profile": Verb("time by operator and node, share of the peak", "edge_runtime.commands.profile:profile"),
+    "doctor": Verb("is this machine fit to run, and fit to measure", "edge_runtime.commands.doctor:doctor"),
     "bench": Verb("contenders side by side, against PyTorch", "bench.cli:bench", "bench"),
     "compare": Verb("two records: what changed, and is it more than noise", "bench.cli:compare", "bench"),
 }

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from edge_runtime.model import Model
     from edge_runtime.npz import Array
-    from edge_runtime.session import Model
 
 Step = Callable[[], object]
 
@@ -64,7 +64,7 @@ class EdgeContender:
 
     def load(self) -> None:
         """Load the artifact as a user's program does, hash check included."""
-        from edge_runtime.session import load  # noqa: PLC0415 - the import is a measured phase
+        from edge_runtime.model import load  # noqa: PLC0415 - the import is a measured phase
 
         self._model = load(self._job.artifact, variant=self._job.variant, threads=self._job.threads)
 

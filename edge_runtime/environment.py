@@ -1,16 +1,21 @@
 """Facts about the machine and its condition: what a number was measured on, and in what state it was.
 
-Every file is read below a root that is an argument, so that tests replay trees of other machines.
+Everything is read from a `Tree`, so that tests replay other machines.
 """
 
 import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path("/")
+from edge_runtime import processors, throttling
+from edge_runtime.processes import MS_PER_TICK, process
+from edge_runtime.tree import Tree, as_integer
+
 GIB = 2**30
+KIB = 1024  # the unit /proc calls "kB"
+HERE = Tree()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,19 +34,40 @@ class Machine:
 class Conditions:
     """What changes from minute to minute; None where the machine doesn't tell.
 
-    frequency_khz: the mean over the CPUs used.   temperature_millicelsius: the hottest thermal zone.
-    load_1m_hundredths: the one-minute load average times 100.
+    Of the CPUs used: governor, and mean clocks (frequency_khz now; floor and limit: what the governor may choose).
+    temperature_millicelsius: the hottest thermal zone.   load_1m_hundredths: the one-minute load average times 100.
+    throttled_bits, cooling_steps, undervoltage: see `throttling`.
+    Counters, to be compared with an earlier reading: uptime_ms; busy_ms and steal_ms, of all CPUs since boot;
+    own_ms, CPU time of this process; pressure_cpu_us and pressure_memory_us, in which some task had to wait;
+    involuntary_switches and major_faults of this process.
+    swapped_bytes: of this process.
     """
 
-    governor: str | None
-    frequency_khz: int | None
-    temperature_millicelsius: int | None
-    load_1m_hundredths: int | None
+    governor: str | None = None
+    frequency_khz: int | None = None
+    frequency_floor_khz: int | None = None
+    frequency_limit_khz: int | None = None
+    temperature_millicelsius: int | None = None
+    throttled_bits: int | None = None
+    cooling_steps: int | None = None
+    undervoltage: bool | None = None
+    load_1m_hundredths: int | None = None
+    uptime_ms: int | None = None
+    busy_ms: int | None = None
+    steal_ms: int | None = None
+    own_ms: int | None = None
+    pressure_cpu_us: int | None = None
+    pressure_memory_us: int | None = None
+    involuntary_switches: int | None = None
+    major_faults: int | None = None
+    swapped_bytes: int | None = None
 
 
-def machine(root: Path = ROOT) -> Machine:
-    """Return this machine's facts; a test passes the root of a recorded tree."""
-    model, cores, ram_bytes = _model(root), _cores(root), _ram_bytes(root)
+def machine(tree: Tree = HERE) -> Machine:
+    """Return this machine's facts; a test passes a recorded tree."""
+    model = processors.model(tree) or platform.processor() or platform.machine()
+    cores = len(processors.cpus(tree)) or os.cpu_count() or 1
+    ram_bytes = meminfo_bytes(tree, "MemTotal")
     ram_class = None if ram_bytes is None else round(ram_bytes / GIB)  # the kernel keeps a varying part for itself
     identity = f"{model}|{cores}|{ram_class}"
     return Machine(
@@ -49,24 +75,36 @@ def machine(root: Path = ROOT) -> Machine:
         model=model,
         cores=cores,
         ram_bytes=ram_bytes,
-        kernel=platform.release(),
+        kernel=tree.text("proc/sys/kernel/osrelease") or platform.release(),
         libc=_libc(),
     )
 
 
-def conditions(cpus: tuple[int, ...], root: Path = ROOT) -> Conditions:
-    """Return the present condition of the machine and of the CPUs that are used."""
-    policies = [root / f"sys/devices/system/cpu/cpu{cpu}/cpufreq" for cpu in cpus]
-    governors = {text for policy in policies if (text := _text(policy / "scaling_governor"))}
-    frequencies = [value for policy in policies if (value := _integer(policy / "scaling_cur_freq")) is not None]
-    zones = sorted((root / "sys/class/thermal").glob("thermal_zone*/temp"))
-    temperatures = [value for zone in zones if (value := _integer(zone)) is not None]
-    load = _load_1m_hundredths(root)
+def conditions(cpus: Sequence[int], tree: Tree = HERE) -> Conditions:
+    """Return the present condition of the machine, of the CPUs that are used, and of this process."""
+    policies = [f"{processors.CPUS}/cpu{cpu}/cpufreq" for cpu in cpus]
+    governors = {text for policy in policies if (text := tree.text(f"{policy}/scaling_governor"))}
+    times = _cpu_times_ms(tree)
+    own = process(tree, "self")
     return Conditions(
         governor=",".join(sorted(governors)) or None,
-        frequency_khz=sum(frequencies) // len(frequencies) if frequencies else None,
-        temperature_millicelsius=max(temperatures, default=None),
-        load_1m_hundredths=load,
+        frequency_khz=_mean([tree.integer(f"{policy}/scaling_cur_freq") for policy in policies]),
+        frequency_floor_khz=_mean([tree.integer(f"{policy}/scaling_min_freq") for policy in policies]),
+        frequency_limit_khz=_mean([tree.integer(f"{policy}/scaling_max_freq") for policy in policies]),
+        temperature_millicelsius=throttling.hottest_millicelsius(tree),
+        throttled_bits=throttling.firmware_bits(tree),
+        cooling_steps=throttling.cooling_steps(tree),
+        undervoltage=throttling.undervoltage(tree),
+        load_1m_hundredths=_thousandths(tree.text("proc/loadavg"), 10),
+        uptime_ms=_thousandths(tree.text("proc/uptime"), 1),
+        busy_ms=None if times is None else times[0],
+        steal_ms=None if times is None else times[1],
+        own_ms=None if own is None else own.cpu_ms,
+        pressure_cpu_us=_pressure(tree, "cpu", "total"),
+        pressure_memory_us=_pressure(tree, "memory", "total"),
+        involuntary_switches=_involuntary_switches(tree),
+        major_faults=_major_faults(tree),
+        swapped_bytes=_kib_field(tree.text("proc/self/status"), "VmSwap"),
     )
 
 
@@ -78,53 +116,68 @@ def available_cpus() -> tuple[int, ...]:
         return tuple(range(os.cpu_count() or 1))
 
 
-def _model(root: Path) -> str:
-    board = _text(root / "sys/firmware/devicetree/base/model") or _text(root / "proc/device-tree/model")
-    if board:
-        return board
-    for line in (_text(root / "proc/cpuinfo") or "").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in {"model name", "Hardware"} and value.strip():
-            return value.strip()
-    return platform.processor() or platform.machine()
+def meminfo_bytes(tree: Tree, name: str) -> int | None:
+    """Return a line of /proc/meminfo, such as "MemAvailable", in bytes."""
+    return _kib_field(tree.text("proc/meminfo"), name)
 
 
-def _cores(root: Path) -> int:
-    found = list((root / "sys/devices/system/cpu").glob("cpu[0-9]*"))
-    return len(found) or os.cpu_count() or 1
-
-
-def _ram_bytes(root: Path) -> int | None:
-    for line in (_text(root / "proc/meminfo") or "").splitlines():
+def _kib_field(text: str | None, name: str) -> int | None:
+    for line in (text or "").splitlines():
         words = line.split()
-        if len(words) == 3 and words[0] == "MemTotal:" and words[1].isdigit():  # noqa: PLR2004 - "MemTotal: 123 kB"
-            return int(words[1]) * 1024
+        if len(words) == 3 and words[0] == f"{name}:" and words[2] == "kB":  # noqa: PLR2004 - "MemTotal: 123 kB"
+            kib = as_integer(words[1])
+            return None if kib is None else kib * KIB
     return None
 
 
-def _load_1m_hundredths(root: Path) -> int | None:
+def _mean(values: list[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) // len(known) if known else None
+
+
+def _thousandths(text: str | None, divisor: int) -> int | None:
     try:
-        return round(float((_text(root / "proc/loadavg") or "").split()[0]) * 100)
+        return round(float((text or "").split()[0]) * 1000 / divisor)
     except (ValueError, IndexError, OverflowError):
         return None
+
+
+def _cpu_times_ms(tree: Tree) -> tuple[int, int] | None:
+    """Return busy and stolen time of all CPUs.   Source: proc_stat(5); guest times are part of user already."""
+    words = (tree.text("proc/stat") or "").partition("\n")[0].split()
+    ticks = [as_integer(word) for word in words[1:9]]
+    if words[:1] != ["cpu"] or len(ticks) != 8 or None in ticks:  # noqa: PLR2004 - user to steal
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (tick or 0 for tick in ticks)
+    return (user + nice + system + irq + softirq) * MS_PER_TICK, steal * MS_PER_TICK
+
+
+def _pressure(tree: Tree, resource: str, key: str) -> int | None:
+    """Return a figure of the line "some".   Source: Documentation/accounting/psi.rst."""
+    for line in (tree.text(f"proc/pressure/{resource}") or "").splitlines():
+        kind, *fields = line.split()
+        if kind == "some":
+            return as_integer(dict(field.partition("=")[::2] for field in fields).get(key))
+    return None
+
+
+def _involuntary_switches(tree: Tree) -> int | None:
+    # /proc/self/status counts the main thread alone; an engine works in others
+    counts: list[str] = []
+    for task in tree.names("proc/self/task"):
+        lines = (tree.text(f"proc/self/task/{task}/status") or "").splitlines()
+        counts += [line.split()[-1] for line in lines if line.startswith("nonvoluntary_ctxt_switches:")]
+    known = [count for text in counts if (count := as_integer(text)) is not None]
+    return sum(known) if known else None
+
+
+def _major_faults(tree: Tree) -> int | None:
+    words = (tree.text("proc/self/stat") or "").rpartition(")")[2].split()
+    return as_integer(words[9]) if len(words) > 9 else None  # noqa: PLR2004 - field 12 of proc_pid_stat(5)
 
 
 def _libc() -> str | None:
     try:
         return os.confstr("CS_GNU_LIBC_VERSION")
     except (ValueError, OSError, AttributeError):  # musl, macOS
-        return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n\t")
-    except OSError:
-        return None
-
-
-def _integer(path: Path) -> int | None:
-    try:
-        return int(_text(path) or "")
-    except ValueError:
         return None

@@ -4,9 +4,9 @@
 
     EdgeError                           exit  transient   leaves
     ├─ Verdict      the honest answer: no  1     no       SelfCheckFailed
-    ├─ UsageError   wrong flag or value    2     no       OutputExists
+    ├─ UsageError   wrong flag or value    2     no       OutputExists · ConcurrentUse
     ├─ InputError   a file we were given   3     no       ManifestError · HashMismatch · RecordError · WrongInput ·
-    │                                                     InvalidModel · Unwritable
+    │                                                     InvalidModel · NonFiniteOutput · Unwritable
     ├─ BoardError   we could not ask it    4     yes      WorkerLost · TimedOut
     └─ Unsupported  cannot work here       5     no       UnsupportedModel · UnsupportedSystem
                                            0 = yes, 70 = our bug (traceback kept), 130 = interrupted
@@ -52,6 +52,10 @@ class OutputExists(UsageError):
     """The place to write to is taken; nothing is overwritten without being told to."""
 
 
+class ConcurrentUse(UsageError):
+    """Two threads were in one bound call, whose buffers belong to one at a time."""
+
+
 class InputError(EdgeError):
     """A file or value we were given is not what it has to be."""
 
@@ -76,6 +80,10 @@ class WrongInput(InputError):
 
 class InvalidModel(InputError):
     """The ONNX file itself is broken, or fails while it runs."""
+
+
+class NonFiniteOutput(InputError):
+    """An answer holds NaN or infinity, and the caller had asked to be told."""
 
 
 class Unwritable(InputError):

@@ -5,6 +5,7 @@ Statistics are not stored: `summary` computes them when a record is read. Kind "
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ MAX_LAUNCHES, MAX_SAMPLES, MAX_CONTENDERS = 10_000, 1_000_000, 100
 POINTS = ("base", "loaded", "first", "steady")
 PHASES = ("spawn", "import", "load", "first")
 SCENARIOS = ("single",)
+# of `Conditions`: whatever is a count, a time or a size
+COUNTS = tuple(
+    one.name
+    for one in fields_of(Conditions)
+    if one.name not in {"governor", "temperature_millicelsius", "undervoltage"}
+)
 # "unfinished" is what a record kept after each round says: the run was still going on, or was cut short
 STOP_REASONS = ("rounds", "precision", "max_rounds", "budget", "invalid", "unfinished")
 
@@ -99,6 +106,23 @@ class MemoryLaunch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyLaunch:
+    """Energy from a launch of its own: the loaded engine at rest, then call after call.
+
+    rail: what the meter measures.   calls: made within block_ns.   samples: readings of the meter within the block.
+    """
+
+    contender: str
+    rail: str
+    calls: int
+    idle_ns: int
+    idle_uj: int
+    block_ns: int
+    block_uj: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One run, whole."""
 
@@ -111,6 +135,7 @@ class Record:
     contenders: tuple[MeasuredContender, ...]
     launches: tuple[Launch, ...]
     memory: tuple[MemoryLaunch, ...]
+    energy: tuple[EnergyLaunch, ...] = ()
     stop_reason: str
     warnings: tuple[str, ...]
 
@@ -144,6 +169,7 @@ class Record:
                 }
                 for reading in self.memory
             ],
+            "energy": [asdict(reading) for reading in self.energy],
             "stop_reason": self.stop_reason,
             "warnings": list(self.warnings),
         }
@@ -174,6 +200,7 @@ def parse(text: str | bytes, *, where: str) -> Record:
         contenders=tuple(_contender(part) for part in fields.children("contenders", limit=MAX_CONTENDERS)),
         launches=tuple(_launch(part) for part in fields.children("launches", limit=MAX_LAUNCHES)),
         memory=tuple(_memory_launch(part) for part in fields.children("memory", limit=MAX_LAUNCHES)),
+        energy=tuple(_energy_launch(part) for part in fields.children("energy", limit=MAX_CONTENDERS)),
         stop_reason=fields.string("stop_reason", choices=STOP_REASONS),
         warnings=fields.strings("warnings", limit=1000),
     )
@@ -181,7 +208,8 @@ def parse(text: str | bytes, *, where: str) -> Record:
     names = [contender.name for contender in record.contenders]
     if len(set(names)) != len(names):
         fields.refuse("contenders", "names one twice")
-    for name in (*(one.contender for one in record.launches), *(one.contender for one in record.memory)):
+    told = (record.launches, record.memory, record.energy)
+    for name in (one.contender for part in told for one in part):
         if name not in names:
             fields.refuse("launches", f"name {name[:80]!r}, which is no contender of this record")
     return record
@@ -195,6 +223,11 @@ def launch_of_worker(document: Mapping[str, Any], *, where: str) -> Launch:
 def memory_of_worker(document: Mapping[str, Any], *, where: str) -> MemoryLaunch:
     """Read a memory launch as a worker told it; raises WorkerLost when it is not what a worker says."""
     return _memory_launch(decode.Fields(document, where, "memory", WorkerLost))
+
+
+def energy_of_worker(document: Mapping[str, Any], *, where: str) -> EnergyLaunch:
+    """Read an energy launch as a worker told it; raises WorkerLost when it is not what a worker says."""
+    return _energy_launch(decode.Fields(document, where, "energy", WorkerLost))
 
 
 def answers_of_worker(document: Mapping[str, Any], *, where: str) -> Answers:
@@ -286,14 +319,29 @@ def _launch(fields: decode.Fields) -> Launch:
 def _conditions(fields: decode.Fields) -> Conditions:
     found = Conditions(
         governor=fields.optional("governor", fields.string),
-        frequency_khz=fields.optional("frequency_khz", fields.integer),
         temperature_millicelsius=fields.optional(
             "temperature_millicelsius", lambda key: fields.integer(key, low=-300_000, high=10_000_000)
         ),
-        load_1m_hundredths=fields.optional("load_1m_hundredths", fields.integer),
+        undervoltage=fields.optional("undervoltage", fields.boolean),
+        **{name: fields.optional(name, fields.integer) for name in COUNTS},
     )
     fields.finish()
     return found
+
+
+def _energy_launch(fields: decode.Fields) -> EnergyLaunch:
+    reading = EnergyLaunch(
+        contender=fields.string("contender", limit=200),
+        rail=fields.string("rail", limit=500),
+        calls=fields.integer("calls", low=1),
+        idle_ns=fields.integer("idle_ns", low=1),
+        idle_uj=fields.integer("idle_uj"),
+        block_ns=fields.integer("block_ns", low=1),
+        block_uj=fields.integer("block_uj"),
+        samples=fields.integer("samples", low=2),
+    )
+    fields.finish()
+    return reading
 
 
 def _memory_launch(fields: decode.Fields) -> MemoryLaunch:

@@ -15,28 +15,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime import stats
+from edge_runtime import energy, fitness, stats
 from edge_runtime.artifact import Artifact
 from edge_runtime.environment import available_cpus, machine
-from edge_runtime.errors import UsageError
+from edge_runtime.errors import EdgeError, UsageError
 from edge_runtime.launch import Command, own_command, run_worker
+from edge_runtime.limits import limits
 from edge_runtime.record import (
     Answers,
     Config,
+    EnergyLaunch,
     Launch,
     MeasuredArtifact,
     MeasuredContender,
     MemoryLaunch,
     Record,
     answers_of_worker,
+    energy_of_worker,
     launch_of_worker,
     memory_of_worker,
 )
 from edge_runtime.timing import BlockPlan
+from edge_runtime.tree import Tree
 
 if TYPE_CHECKING:
+    from edge_runtime.model import Model
     from edge_runtime.npz import Array
-    from edge_runtime.session import Model
 
 MIN_ROUNDS, MAX_ROUNDS = 6, 15  # below 6 the t interval covers too rarely, above 15 it hardly narrows
 LAUNCH_TIMEOUT_S = 300.0  # torch on a slow board takes a minute to import; a hang must end all the same
@@ -60,7 +64,9 @@ class Plan:
     """How a run is taken. rounds: how many, or None to go on until the precision is reached.
 
     budget_s: no round is begun that would pass it.   precision: the half-width of every p50's interval, as a share,
-    at which an open-ended run stops.   margin: differences up to it count as none.
+    at which an open-ended run stops.   margin: differences up to it count as none.   energy_s: where the machine has a
+    meter, end with a launch of each contender that rests for so long, and calls for so long, beyond the budget; None
+    measures no energy, `energy.INTERVAL_S` is long enough for every meter.
     """
 
     rounds: int | None = None
@@ -68,6 +74,7 @@ class Plan:
     precision: float = 0.01
     margin: float = 0.02
     threads: int = 1
+    energy_s: float | None = None
     block: BlockPlan = field(default_factory=BlockPlan)
 
     def __post_init__(self) -> None:
@@ -78,16 +85,20 @@ class Plan:
         if self.rounds is not None and self.rounds < 1:
             raise UsageError(f"{self.rounds} rounds", "the plan", "ask for at least one")
         # written this way round, NaN is refused too
-        if not all(0 < value < math.inf for value in (self.budget_s, self.precision, self.margin)):
+        seconds = energy.INTERVAL_S if self.energy_s is None else self.energy_s
+        if not all(0 < value < math.inf for value in (self.budget_s, self.precision, self.margin, seconds)):
             raise UsageError(
-                "a budget, precision or margin that is not above zero and finite", "the plan", "give positive numbers"
+                "a budget, precision, margin or interval that is not above zero and finite",
+                "the plan",
+                "give positive numbers",
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a run tells while it goes on. round is None during the memory launches."""
+    """What a run tells while it goes on. kind: memory, time or energy; round is None unless time is measured."""
 
+    kind: str
     contender: str
     round: int | None
     rounds: int | None
@@ -103,12 +114,13 @@ def conduct(
     inputs: Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     keep: Callable[[Record], None] = lambda _: None,
+    root: Path = Path("/"),
 ) -> Record:
     """Measure the entries and return the record.
 
     inputs: an ``.npz`` of the arrays to time, by input name; None times the first golden case. Either way every launch
     checks all golden cases before it times anything.   keep is given the record after each round, so that a crash
-    loses one round.
+    loses one round.   root: where the files are that tell of limits and energy.
     Raises what the workers raise; see `launch.run_worker`.
     """
     names = [entry.name for entry in entries]
@@ -116,7 +128,7 @@ def conduct(
         raise UsageError(
             f"contenders named {names}", "rounds.conduct", "give at least one, each with a name of its own"
         )
-    run = _Run(entries, plan, board=board, inputs=inputs, progress=progress)
+    run = _Run(entries, plan, board=board, inputs=inputs, progress=progress, root=root)
     run.measure_memory()
     longest_s = 0.0
     while (reason := run.reason_to_stop(longest_s)) is None:
@@ -124,6 +136,7 @@ def conduct(
         run.measure_round()
         longest_s = max(longest_s, time.monotonic() - round_begin)
         keep(run.record("unfinished"))
+    run.measure_energy()
     return run.record(reason)
 
 
@@ -194,13 +207,17 @@ class _Run:
         board: str,
         inputs: Path | None,
         progress: Callable[[Progress], None],
+        root: Path,
     ) -> None:
+        self._root = root
         self._entries, self._plan, self._board, self._inputs = entries, plan, board, inputs
         self._progress, self._begin = progress, time.monotonic()
         self._cpus = available_cpus()[-plan.threads :]  # the first CPU serves most interrupts
         self._created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._contenders: list[MeasuredContender] = []
         self._memory: list[MemoryLaunch] = []
+        self._energy: list[EnergyLaunch] = []
+        self._unmeasured: list[str] = []
         self._launches: list[Launch] = []
         self._timed: list[Entry] = []
         self._rounds = 0
@@ -243,6 +260,19 @@ class _Run:
         self._timed = [entry for entry in self._timed if entry.name not in changed]
         self._contenders = [replace(one, answers=changed.get(one.name, one.answers)) for one in self._contenders]
 
+    def measure_energy(self) -> None:
+        if self._plan.energy_s is None or energy.find(Tree(self._root)) is None:
+            return
+        for entry in self._timed:
+            try:
+                events = self._launch(entry, "energy", None)
+            except EdgeError as error:  # the latencies are there already, and worth keeping without joules
+                self._unmeasured.append(f"no energy of {entry.name}: {error}")
+                continue
+            if "energy" in events:
+                reading = {**_without_event(events, "energy"), "contender": entry.name}
+                self._energy.append(energy_of_worker(reading, where=entry.name))
+
     def reason_to_stop(self, longest_s: float) -> str | None:
         plan = self._plan
         if not self._timed:
@@ -265,6 +295,9 @@ class _Run:
         ]
         if self._timed and self._rounds < MIN_ROUNDS:
             warnings.append(f"{self._rounds} rounds are few: intervals need {MIN_ROUNDS} to be trusted")
+        warnings += self._unmeasured
+        warnings += map(str, fitness.of_limits(limits(Tree(self._root)), self._plan.threads))
+        warnings += fitness.of_launches([(launch.before, launch.after) for launch in self._launches])
         return Record(
             created=self._created,
             command=tuple(sys.argv),
@@ -282,6 +315,7 @@ class _Run:
             contenders=tuple(self._contenders),
             launches=tuple(self._launches),
             memory=tuple(self._memory),
+            energy=tuple(self._energy),
             stop_reason=stop_reason,
             warnings=tuple(warnings),
         )
@@ -292,6 +326,7 @@ class _Run:
         rounds = plan.rounds if plan.rounds is not None else MAX_ROUNDS
         self._progress(
             Progress(
+                kind=kind,
                 contender=entry.name,
                 round=round_index,
                 rounds=rounds,
@@ -309,6 +344,8 @@ class _Run:
             "options": dict(entry.options),
             "inputs": None if self._inputs is None else str(self._inputs.resolve()),
             "block": asdict(plan.block),
+            "energy_s": plan.energy_s,
+            "root": str(self._root),
         }
         return run_worker(entry.command, job, threads=plan.threads, timeout_s=LAUNCH_TIMEOUT_S)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.artifact import AUTO, OpenedCase
-from edge_runtime.session import Model, load
+from edge_runtime.model import Model, load
 from edge_runtime.tolerance import Difference, compare
 
 

@@ -1,13 +1,12 @@
-"""The inference door: an artifact becomes a model that is called by name. The only module that imports onnxruntime.
+"""The inference door: the only module that imports onnxruntime. Sessions, their options, and every error translated.
 
-`load` opens an artifact, `Model` checks every call, `BoundCall` is the fast path with buffers of its own.
+`model` and `bound_call` build on it.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -17,22 +16,21 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime  # reads the variable once, here
 from onnxruntime.capi import onnxruntime_pybind11_state as capi
 
-from edge_runtime.artifact import AUTO, Artifact, open_artifact
-from edge_runtime.environment import available_cpus
+from edge_runtime import graph_cache, trust
+from edge_runtime.artifact import Artifact
 from edge_runtime.errors import (
     EdgeError,
     InvalidModel,
     ManifestError,
     UnsupportedModel,
     UnsupportedSystem,
-    UsageError,
     WrongInput,
 )
 from edge_runtime.manifest import Port, Variant
 from edge_runtime.npz import Array
-from edge_runtime.tolerance import describe
 
 ENGINE = f"onnxruntime {onnxruntime.__version__}"
+_BUILD = f"{ENGINE} {onnxruntime.get_build_info()}"
 
 # ONNX tensor types that numpy holds natively, as onnxruntime spells them
 DTYPES = {
@@ -48,182 +46,154 @@ DTYPES = {
     "tensor(uint32)": "uint32",
     "tensor(uint64)": "uint64",
     "tensor(bool)": "bool",
+    "tensor(string)": "string",
 }
+STRING = "string"  # numpy holds these as objects; they can't be bound
+
+Session: TypeAlias = onnxruntime.InferenceSession
 
 # The CPU provider runs in the caller's thread of control and has nothing to wait for, yet onnxruntime synchronises
 # after each run unless told otherwise. Source: onnxruntime_run_options_config_keys.h
-_NO_SYNCHRONISATION = ("disable_synchronize_execution_providers", "1")
+RUN_OPTIONS = onnxruntime.RunOptions()
+RUN_OPTIONS.add_run_config_entry("disable_synchronize_execution_providers", "1")
+
+CPU = onnxruntime.OrtDevice.make("cpu", 0)._get_c_device()  # noqa: SLF001 - what the binding's own methods take
+
+# By preset: (arena and memory patterns, threads spin while they wait)
+PRESETS = {"latency": (True, True), "balanced": (True, False), "memory": (False, False)}
+
+# What decides the content of an optimised graph beyond the model, the engine and the CPU
+_GRAPH_OPTIONS = {"level": "all", "format": "ort"}
 
 
-def load(path: str | Path, *, variant: str = AUTO, threads: int | None = None) -> "Model":
-    """Open an artifact and return it as a callable model.
+def open_variant(
+    artifact: Artifact,
+    variant: Variant,
+    *,
+    threads: int,
+    preset: str = "balanced",
+    cache: bool = True,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Session:
+    """Open a variant: from this machine's optimised graph when there is one, else from the model, which then makes it.
 
-    path: the folder NAME.edge.   variant: a name from ``edge info``; "auto" takes the reference.
-    threads: intra-op threads; None means as many as this process may use CPUs.
-    Raises ManifestError, HashMismatch or InvalidModel for a damaged artifact, UnsupportedModel or UnsupportedSystem
-    for one that this onnxruntime can't run, UsageError for an unknown variant or a senseless thread count.
+    Every file is hashed in full at its first load in a boot, and trusted by its stat record later.
+    Raises ManifestError, HashMismatch, InvalidModel or UnsupportedModel.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads={threads}", str(path), "ask for at least 1, or None for all CPUs")
-    artifact = open_artifact(path)
-    chosen = artifact.variant(variant)
-    _refuse_newer(artifact)
-    artifact.verify_variant(chosen)
-    count = threads or len(available_cpus())
-    return Model(artifact, chosen, _open_session(artifact, chosen, count), count)
-
-
-class Model:
-    """A loaded variant: call it with one array per input, by name; every call is checked.
-
-    ``model(image=x)["scores"]``: x must have the port's dtype and shape, and the answers are arrays that belong to
-    the caller. Names that are no Python words go in as ``model(**{"input.1": x})``.
-    """
-
-    def __init__(
-        self, artifact: Artifact, variant: Variant, session: onnxruntime.InferenceSession, threads: int
-    ) -> None:
-        self.artifact, self.variant, self.threads = artifact, variant, threads
-        self.inputs: tuple[Port, ...] = artifact.manifest.inputs
-        self.outputs: tuple[Port, ...] = artifact.manifest.outputs
-        self._where = f"{artifact.path} ({variant.name})"
-        _match_ports(session, self.inputs, self.outputs, self._where)
-        self._session: onnxruntime.InferenceSession | None = session
-        self._run_options = onnxruntime.RunOptions()
-        self._run_options.add_run_config_entry(*_NO_SYNCHRONISATION)
-        self._output_names = [port.name for port in self.outputs]
-        self._plans = tuple((port.name, np.dtype(port.dtype), port.shape) for port in self.inputs)
-
-    def __call__(self, /, **inputs: Array) -> dict[str, Array]:
-        """Run one inference and return the outputs by name, as new arrays.
-
-        Raises WrongInput naming the input, what came and what is expected; UsageError after `close`.
-        """
-        self._check(inputs)
+    where = f"{artifact.path} ({variant.name})"
+    artifact.verify_variant(variant, hash_file=_hash_once_a_boot)
+    model = artifact.model_path(variant)
+    # a graph with external data is too large for the .ort format, and is mapped by onnxruntime as it is
+    if not cache or len(variant.files) > 1:
+        return open_model(model, threads=threads, where=where, preset=preset)
+    name = graph_cache.key(variant.files[0].sha256, engine=_BUILD, options=_GRAPH_OPTIONS)
+    cached = graph_cache.find(name, warn=warn)
+    if cached is not None:
         try:
-            answers = self._open_session()._sess.run(self._output_names, inputs, self._run_options)  # noqa: SLF001 - without the wrapper's second check
-        except Exception as problem:  # noqa: BLE001 - translated exhaustively, re-raised when unknown
-            _translate(problem, self._where)
-        return dict(zip(self._output_names, answers, strict=True))
+            return open_model(cached, threads=threads, where=where, preset=preset)
+        except EdgeError as problem:
+            warn(f"a cached graph can't be opened and is made anew: {problem.what} ({cached})")
+            graph_cache.remove(name)
+    made: list[Session] = []
 
-    def bind(self, /, **inputs: Array) -> "BoundCall":
-        """Return a call of these shapes with buffers of its own, holding a copy of these inputs.
+    def make(path: Path) -> None:
+        made.append(open_model(model, threads=threads, where=where, preset=preset, save_optimised=path))
 
-        Raises as a call does.
-        """
-        self._check(inputs)
-        session, sizes = self._open_session(), self._sizes(inputs)
-        return BoundCall(session, self.outputs, inputs, sizes=sizes, run_options=self._run_options, where=self._where)
-
-    def close(self) -> None:
-        """Free the session; calls after this raise UsageError. Closing twice does no harm."""
-        self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _open_session(self) -> onnxruntime.InferenceSession:
-        if self._session is None:
-            raise UsageError("the model is closed", self._where, "load it again, or call it before close()")
-        return self._session
-
-    def _check(self, inputs: Mapping[str, Array]) -> None:
-        if len(inputs) != len(self._plans):
-            self._refuse_names(inputs)
-        sizes: dict[str, int] | None = None
-        for name, dtype, shape in self._plans:
-            array = inputs.get(name)
-            if array is None:
-                self._refuse_names(inputs)
-            if not isinstance(array, np.ndarray):
-                self._refuse(name, f"is a {type(array).__name__}", "pass a numpy array")
-            if array.dtype != dtype or array.ndim != len(shape):
-                self._refuse(name, f"is {describe(array)}", _conversion(array, dtype, len(shape)))
-            for found, wanted in zip(array.shape, shape, strict=True):
-                if found == wanted:
-                    continue
-                if isinstance(wanted, int):
-                    self._refuse(name, f"is {describe(array)}", f"give it the size {wanted} where it has {found}")
-                sizes = {} if sizes is None else sizes
-                if sizes.setdefault(wanted, found) != found:
-                    problem = f"has {wanted}={found}, another input has {wanted}={sizes[wanted]}"
-                    self._refuse(name, problem, f"give every input the same {wanted}")
-
-    def _sizes(self, inputs: Mapping[str, Array]) -> dict[str, int]:
-        return {
-            wanted: found
-            for name, _, shape in self._plans
-            for found, wanted in zip(inputs[name].shape, shape, strict=True)
-            if isinstance(wanted, str)
-        }
-
-    def _refuse(self, name: str, problem: str, hint: str) -> NoReturn:
-        port = next(port for port in self.inputs if port.name == name)
-        raise WrongInput(f'input "{name}" {problem}, the model takes {port}', self._where, hint)
-
-    def _refuse_names(self, inputs: Mapping[str, Array]) -> NoReturn:
-        names = [port.name for port in self.inputs]
-        missing = [name for name in names if inputs.get(name) is None]
-        unknown = [str(name)[:80] for name in inputs if name not in names]
-        told = [f"no input {', '.join(missing)}"] if missing else []
-        told += [f"unknown input {', '.join(unknown)}"] if unknown else []
-        takes = ", ".join(f"{port.name}: {port}" for port in self.inputs)
-        raise WrongInput(" and ".join(told), self._where, f"the model takes {takes}")
+    graph_cache.fill(name, model=where, make=make, warn=warn)
+    # where the disk refused, onnxruntime may have failed with it: the model itself needs no disk
+    return made[0] if made else open_model(model, threads=threads, where=where, preset=preset)
 
 
-class BoundCall:
-    """A call of fixed shapes: write into `inputs`, call, read the outputs; nothing is copied or checked in between.
+def _hash_once_a_boot(path: Path) -> str:
+    digest, _ = trust.sha256(path, folder=graph_cache.trust_folder(), error=ManifestError)
+    return digest
 
-    ``call.inputs["image"][...] = frame; scores = call()["scores"]``. The returned arrays are views of the call's own
-    buffers, valid until the next call.
+
+def open_model(
+    path: Path,
+    *,
+    threads: int,
+    where: str,
+    preset: str = "balanced",
+    profile_prefix: Path | None = None,
+    prepack: bool = True,
+    save_optimised: Path | None = None,
+) -> Session:
+    """Open one ONNX or ``.ort`` file on the CPU provider, sequentially, with `threads` intra-op threads.
+
+    where: what errors call it.   preset: see PRESETS.   profile_prefix: how the path of onnxruntime's own profile
+    begins; it is written by ``end_profiling()``.   prepack=False keeps the weights' shapes in that profile, at the
+    price of slow kernels.   save_optimised: also write the optimised graph there, as ``.ort``.
+    An ``.ort`` file must be this machine's own: it is mapped, and not optimised again.
+    Raises InvalidModel or UnsupportedModel.
     """
+    arena, spinning = PRESETS[preset]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # fatal only: everything else reaches the user as one of our errors
+    options.enable_cpu_mem_arena = arena
+    options.enable_mem_pattern = arena
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    if path.suffix == ".ort":
+        # Disabled, because it was optimised when it was made. The pair below maps the file and reads the weights in
+        # place; giving onnxruntime the bytes from Python instead of the path crashes the process.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
+        options.add_session_config_entry("session.use_ort_model_bytes_for_initializers", "1")
+    if save_optimised is not None:
+        options.optimized_model_filepath = os.fspath(save_optimised)
+        options.add_session_config_entry("session.save_model_format", "ORT")
+    if profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = os.fspath(profile_prefix)
+    if not prepack:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    try:
+        return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+    except Exception as problem:
+        known = translated(problem, where)
+        if known is None:
+            raise
+        if isinstance(known, WrongInput):
+            # at load time there are no inputs yet: what onnxruntime calls an argument is the file
+            known = InvalidModel(known.what, where, "export the artifact again")
+        raise known from problem
 
-    def __init__(
-        self,
-        session: onnxruntime.InferenceSession,
-        ports: tuple[Port, ...],
-        inputs: Mapping[str, Array],
-        *,
-        sizes: Mapping[str, int],
-        run_options: onnxruntime.RunOptions,
-        where: str,
-    ) -> None:
-        self.inputs: dict[str, Array] = {name: _aligned_copy(array) for name, array in inputs.items()}
-        self._where, self._options = where, run_options
-        # the public wrappers check again on every run what can't change here, and cost more than a small model
-        self._session = session  # keeps it alive as long as the binding points into it
-        self._run = session._sess.run_with_iobinding  # noqa: SLF001 - without the wrapper's second check
-        self._binding = session.io_binding()._iobinding  # noqa: SLF001 - without the wrapper's second check
-        self._outputs: dict[str, Array] = {}
-        self._unsized = [port.name for port in ports if any(isinstance(s, str) and s not in sizes for s in port.shape)]
-        self._device = device = onnxruntime.OrtDevice.make("cpu", 0)._get_c_device()  # noqa: SLF001 - without the wrapper's second check
-        for name, array in self.inputs.items():
-            self._binding.bind_input(name, device, array.dtype, array.shape, array.ctypes.data)
-        for port in ports:
-            if port.name in self._unsized:
-                continue  # its size depends on the data: bound after the others, at each call
-            buffer = _aligned(np.dtype(port.dtype), tuple(sizes[s] if isinstance(s, str) else s for s in port.shape))
-            self._outputs[port.name] = buffer
-            self._binding.bind_output(port.name, device, buffer.dtype, buffer.shape, buffer.ctypes.data)
 
-    def __call__(self) -> dict[str, Array]:
-        """Run on what `inputs` hold now; return the outputs by name, valid until the next call."""
-        for name in self._unsized:
-            self._binding.bind_output(name, self._device)  # what the last run allocated has that run's size
-        try:
-            self._run(self._binding, self._options)
-        except Exception as problem:  # noqa: BLE001 - translated exhaustively, re-raised when unknown
-            _translate(problem, self._where)
-        if self._unsized:
-            values = self._binding.get_outputs()
-            for index, name in enumerate(self._unsized, start=len(values) - len(self._unsized)):
-                self._outputs[name] = values[index].numpy()
-        return self._outputs
+def run(session: Session, names: list[str], inputs: Mapping[str, Array]) -> list[Array]:
+    """Run once, without the public wrapper's second check of what was checked; raises onnxruntime's own errors."""
+    answers: list[Array] = session._sess.run(names, inputs, RUN_OPTIONS)  # noqa: SLF001 - as said
+    return answers
+
+
+def bound_run(session: Session) -> tuple[Callable[..., None], Any]:
+    """Return the engine's own bound run, and a new binding for it; the binding keeps the session alive."""
+    return session._sess.run_with_iobinding, session.io_binding()._iobinding  # noqa: SLF001 - as `run`
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """Return numpy's dtype for a port's."""
+    return np.dtype(object if name == STRING else name)
+
+
+def refuse(problem: Exception, where: str) -> NoReturn:
+    """Raise our error for an exception of onnxruntime; raise it as it is when it is not one of its own."""
+    known = problem if isinstance(problem, EdgeError) else translated(problem, where)
+    if known is None or known is problem:
+        raise problem
+    raise known from problem
+
+
+def refuse_newer(wanted: str, where: str) -> None:
+    """Raise UnsupportedSystem when an artifact asks for a newer onnxruntime than this machine has."""
+    here = onnxruntime.__version__
+    if _release(wanted) > _release(here):
+        raise UnsupportedSystem(
+            f"the artifact needs onnxruntime {wanted} or newer, this machine has {here}",
+            where,
+            f"install onnxruntime>={wanted}, or export again with a lower --opset",
+        )
 
 
 def translated(problem: Exception, where: str) -> EdgeError | None:
@@ -274,57 +244,12 @@ ONNXRUNTIME_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
-def _translate(problem: Exception, where: str) -> NoReturn:
-    known = translated(problem, where)
-    if known is None:
-        raise problem
-    raise known from problem
-
-
-def _open_session(artifact: Artifact, variant: Variant, threads: int) -> onnxruntime.InferenceSession:
-    where = f"{artifact.path} ({variant.name})"
-    return open_model(artifact.model_path(variant), threads=threads, where=where)
-
-
-def open_model(path: Path, *, threads: int, where: str) -> onnxruntime.InferenceSession:
-    """Open one ONNX file on the CPU provider, sequentially, with `threads` intra-op threads.
-
-    where: what errors call it. Raises InvalidModel or UnsupportedModel.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # fatal only: everything else reaches the user as one of our errors
-    try:
-        return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
-    except Exception as problem:
-        known = translated(problem, where)
-        if known is None:
-            raise
-        if isinstance(known, WrongInput):
-            # at load time there are no inputs yet: what onnxruntime calls an argument is the file
-            known = InvalidModel(known.what, where, "export the artifact again")
-        raise known from problem
-
-
-def _refuse_newer(artifact: Artifact) -> None:
-    wanted, here = artifact.manifest.requires_onnxruntime, onnxruntime.__version__
-    if _release(wanted) > _release(here):
-        raise UnsupportedSystem(
-            f"the artifact needs onnxruntime {wanted} or newer, this machine has {here}",
-            str(artifact.path),
-            f"install onnxruntime>={wanted}, or export again with a lower --opset",
-        )
-
-
 def _release(version: str) -> tuple[int, ...]:
     # a development build ("1.33.0.dev2026") counts as its release: it can run at least what the one before could
     return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
 
 
-def _match_ports(
-    session: onnxruntime.InferenceSession, inputs: tuple[Port, ...], outputs: tuple[Port, ...], where: str
-) -> None:
+def match_ports(session: Session, inputs: tuple[Port, ...], outputs: tuple[Port, ...], where: str) -> None:
     """Refuse a manifest that describes another model than the file holds: bound buffers rely on it."""
     for what, ports, nodes in (
         ("input", inputs, session.get_inputs()),
@@ -353,24 +278,3 @@ def _match_ports(
             ):
                 told = f"{dtype}[{', '.join(map(str, node.shape))}], the manifest says {port}"
                 raise ManifestError(f'{what} "{port.name}" is {told}', where, "export the artifact again")
-
-
-def _conversion(array: Array, dtype: np.dtype[Any], rank: int) -> str:
-    if array.ndim != rank:
-        return f"give it {rank} dimensions, not {array.ndim}"
-    return f"convert it: x.astype(numpy.{dtype.name})"
-
-
-def _aligned(dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    """Return an uninitialised array that begins on a cache line, as onnxruntime's own allocations do."""
-    cache_line = 64
-    count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    raw = np.empty(count + cache_line, dtype=np.uint8)
-    start = -raw.ctypes.data % cache_line
-    return raw[start : start + count].view(dtype).reshape(shape)
-
-
-def _aligned_copy(array: Array) -> Array:
-    copy = _aligned(array.dtype, array.shape)
-    copy[...] = array
-    return copy

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from edge_runtime.record import MeasuredContender, MemoryLaunch, Record
+from edge_runtime.record import EnergyLaunch, MeasuredContender, MemoryLaunch, Record
 from edge_runtime.stats import (
     Interval,
     launch_interval,
@@ -56,6 +56,19 @@ class MemoryUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyUse:
+    """Energy a call in microjoules, on the meter's rail.
+
+    gross: all that was used while calling.   net: without what the idle process used; below zero when the difference
+    is less than the meter's noise.
+    """
+
+    rail: str
+    gross_uj: float
+    net_uj: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """One contender's figures; None where there was no valid launch."""
 
@@ -66,6 +79,7 @@ class Standing:
     cold_start_ns: Interval | None
     phases_ns: Mapping[str, Interval]
     memory: MemoryUse | None
+    energy: EnergyUse | None
 
     @property
     def throughput_per_s(self) -> Interval | None:
@@ -161,6 +175,7 @@ def _standing(record: Record, contender: MeasuredContender) -> Standing:
         cold_start_ns=launch_interval(cold) if launches else None,
         phases_ns=phases,
         memory=_memory_use([reading for reading in record.memory if reading.contender == contender.name]),
+        energy=next((_energy_use(reading) for reading in record.energy if reading.contender == contender.name), None),
     )
 
 
@@ -201,8 +216,17 @@ def _memory_use(readings: list[MemoryLaunch]) -> MemoryUse | None:
     )
 
 
+def _energy_use(reading: EnergyLaunch) -> EnergyUse:
+    idle_uj = reading.idle_uj / reading.idle_ns * reading.block_ns
+    return EnergyUse(
+        rail=reading.rail,
+        gross_uj=reading.block_uj / reading.calls,
+        net_uj=(reading.block_uj - idle_uj) / reading.calls,
+    )
+
+
 def _standing_document(standing: Standing) -> dict[str, Any]:
-    latency, memory = standing.latency, standing.memory
+    latency, memory, energy = standing.latency, standing.memory, standing.energy
     names = ("min", "p50", "p90", "p99", "max", "mean")
     return {
         "latency_ns": {name: _triple(getattr(latency, name) if latency else None) for name in names},
@@ -211,6 +235,9 @@ def _standing_document(standing: Standing) -> dict[str, Any]:
         "memory_bytes": {
             name: None if memory is None or (value := getattr(memory, name)) is None else [value, None, None]
             for name in ("total_peak", "model_steady", "resident")
+        },
+        "energy_uj": {
+            name: None if energy is None else [getattr(energy, f"{name}_uj"), None, None] for name in ("gross", "net")
         },
     }
 

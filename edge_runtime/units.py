@@ -23,6 +23,14 @@ def size(count: float) -> str:
     return f"{count:.0f} B"
 
 
+def energy(microjoules: float) -> str:
+    """Return an energy as text in decimal units: ``850 uJ``, ``12.5 mJ``, ``1.20 J``."""
+    for unit, size in (("J", 1e6), ("mJ", 1e3)):
+        if abs(microjoules) >= size * 0.9995:
+            return f"{_three_digits(microjoules / size)} {unit}"
+    return f"{_three_digits(microjoules)} uJ"
+
+
 def rate(per_second: float) -> str:
     """Return a throughput as text: ``467000/s``, ``31.2/s``."""
     return f"{_three_digits(per_second)}/s"

@@ -1,8 +1,8 @@
 """What runs in a worker process: one launch of one contender, told as JSON lines.
 
 The job is one JSON line on stdin; stdin then stays open, and its end means that nobody waits for the answer any
-more: the worker leaves. Answers are one JSON object a line on stdout: hello, loaded, answers, then timing or memory,
-then end. An error is the ``edge-error`` document, as the last line. Whatever the engine prints goes to stderr.
+more: the worker leaves. Answers are one JSON object a line on stdout: hello, loaded, answers, then timing, memory or
+energy, then end. An error is the ``edge-error`` document, as the last line. What the engine prints goes to stderr.
 """
 
 import gc
@@ -24,6 +24,7 @@ from edge_runtime.contender import Contender, Job, Step
 from edge_runtime.decode import finite
 from edge_runtime.environment import conditions
 from edge_runtime.errors import EdgeError, UnsupportedSystem, UsageError, to_document
+from edge_runtime.tree import Tree
 
 if TYPE_CHECKING:
     from edge_runtime.artifact import OpenedCase
@@ -60,6 +61,12 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
     if job["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job["cpus"])  # before any import: thread pools copy the mask when they start
     send({"event": "hello", "protocol": PROTOCOL, "pid": os.getpid()})
+    if job["kind"] == "peaks":
+        from edge_runtime import kernel_runs  # noqa: PLC0415 - keep the other launches smaller
+
+        send(kernel_runs.peaks_event(job))
+        send({"event": "end"})
+        return
     contender = _open(
         job["contender"],
         Job(
@@ -92,8 +99,15 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
         pass  # reported; a wrong answer is never timed
     elif job["kind"] == "memory":
         send(_memory_event(points, resettable=resettable))
+    elif job["kind"] == "energy":
+        send(_energy_event(step, Tree(Path(job["root"])), job["energy_s"]))
     else:
         send(_timing_event(step, job))
+        if job["kind"] == "profile":
+            from edge_runtime import kernel_runs  # noqa: PLC0415 - as above
+
+            del step, contender  # its threads and memory must not stand beside the profiled session's
+            send(kernel_runs.profiled(artifact, inputs, job))
     send({"event": "end"})
 
 
@@ -161,6 +175,35 @@ def _timing_event(step: Step, job: dict[str, Any]) -> dict[str, Any]:
         "block_ns": block.block_ns,
         "calls_per_sample": block.calls_per_sample,
         "environment": {"before": asdict(before), "after": asdict(after)},
+    }
+
+
+def _energy_event(step: Step, tree: Tree, interval_s: float) -> dict[str, Any]:
+    from edge_runtime import energy  # noqa: PLC0415 - as for timing: keep the other launches smaller
+
+    source = energy.find(tree)
+    if source is None:
+        raise UnsupportedSystem("this machine tells no energy", "worker", energy.why_none(tree))
+    with energy.Meter(source) as idle:
+        time.sleep(interval_s)
+    calls, end_ns = 0, time.perf_counter_ns() + round(interval_s * 1e9)
+    with energy.Meter(source) as block:
+        while time.perf_counter_ns() < end_ns:
+            step()
+            calls += 1
+    if idle.total.microjoules is None or block.total.microjoules is None:
+        raise UnsupportedSystem(
+            "the energy meter stopped answering", source.rail, "look for its driver's words in dmesg"
+        )
+    return {
+        "event": "energy",
+        "rail": source.rail,
+        "calls": calls,
+        "idle_ns": idle.total.elapsed_ns,
+        "idle_uj": idle.total.microjoules,
+        "block_ns": block.total.elapsed_ns,
+        "block_uj": block.total.microjoules,
+        "samples": block.total.samples,
     }
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edge_runtime import summary, units
+from edge_runtime import energy, summary, units
 from edge_runtime.artifact import open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.console import Console, table, verb_parser
@@ -11,6 +11,7 @@ from edge_runtime.files import refuse_taken
 from edge_runtime.record import Record
 from edge_runtime.rounds import Plan, Progress, measure_artifact
 from edge_runtime.stats import Interval
+from edge_runtime.tree import Tree
 
 EXAMPLES = (
     "edge measure digits.edge",
@@ -33,13 +34,20 @@ def measure(argv: list[str]) -> int:
     parser.add_argument("--launches", metavar="N", type=int, help="how many (default: until p50 is within --precision)")
     parser.add_argument("--budget", metavar="S", type=float, default=30.0, help="seconds to spend (default: 30)")
     parser.add_argument("--precision", metavar="P", type=float, default=0.01, help="half-width of p50 (default: 0.01)")
+    parser.add_argument("--energy", action="store_true", help="joules a call too: 21 s more, where there is a meter")
     parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, raw samples and all")
     parser.add_argument("--force", action="store_true", help="replace the record file")
     options = parser.parse_args(argv)
     console = Console.of(options)
     if options.output is not None:
         refuse_taken(options.output, replace=options.force)
-    plan = Plan(rounds=options.launches, budget_s=options.budget, precision=options.precision, threads=options.threads)
+    plan = Plan(
+        rounds=options.launches,
+        budget_s=options.budget,
+        precision=options.precision,
+        threads=options.threads,
+        energy_s=energy.INTERVAL_S if options.energy else None,
+    )
     artifact = open_artifact(options.artifact)
     variant = artifact.variant(options.variant)
     inputs = read_inputs(options.input, artifact.manifest.inputs) if options.input else None
@@ -50,7 +58,7 @@ def measure(argv: list[str]) -> int:
     if options.output is not None:
         record.save(options.output)
     if not options.json:
-        console.say(_described(record))
+        console.say(_described(record, asked_energy=options.energy))
         if options.output is not None:
             console.say(f"\nrecord: {options.output}")
     console.answer({**record.to_document(), "summary": summary.document(record, ())})
@@ -58,11 +66,11 @@ def measure(argv: list[str]) -> int:
 
 
 def _told(now: Progress) -> str:
-    doing = "memory" if now.round is None else f"launch {now.round + 1} of at most {now.rounds}"
+    doing = now.kind if now.round is None else f"launch {now.round + 1} of at most {now.rounds}"
     return f"measuring: {doing}, {now.elapsed_s:.0f} s of {now.budget_s:.0f} s"
 
 
-def _described(record: Record) -> str:
+def _described(record: Record, *, asked_energy: bool) -> str:
     standing = summary.standings(record)[0]
     machine, config = record.machine, record.config
     ram = "RAM unknown" if machine.ram_bytes is None else f"{units.size(machine.ram_bytes)} RAM"
@@ -90,6 +98,7 @@ def _described(record: Record) -> str:
             ]
         ),
         *_tables(standing),
+        f"energy: {_energy(standing, asked=asked_energy)}",
     ]
     return "\n\n".join([*parts, *(f"warning: {warning}" for warning in record.warnings)])
 
@@ -153,6 +162,17 @@ def _range(value: Interval, text: "units.Text") -> str:
     if value.low is None or value.high is None:
         return "one launch gives no interval"
     return f"{text(value.low)} to {text(value.high)}"
+
+
+def _energy(standing: summary.Standing, *, asked: bool) -> str:
+    if standing.energy is not None:
+        used = standing.energy
+        both = f"{units.energy(used.net_uj)} a call net of idling, {units.energy(used.gross_uj)} gross"
+        return f"{both} ({used.rail})"
+    tree = Tree()
+    if energy.find(tree) is None:
+        return f"unknown, {energy.why_none(tree)}"
+    return "the meter gave no answer; see the warnings" if asked else "not measured (--energy measures it, 21 s more)"
 
 
 def _size(value: int | None) -> str:

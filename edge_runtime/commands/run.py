@@ -41,7 +41,7 @@ def run(argv: list[str]) -> int:
     if options.output is not None:
         refuse_taken(options.output, replace=options.force)
     from edge_runtime import npz  # noqa: PLC0415 - `--help` and wrong flags must not wait for numpy
-    from edge_runtime.session import load  # noqa: PLC0415 - nor for onnxruntime
+    from edge_runtime.model import load  # noqa: PLC0415 - nor for onnxruntime
     from edge_runtime.tolerance import describe  # noqa: PLC0415 - as above
 
     with load(options.artifact, variant=options.variant, threads=options.threads) as model:

@@ -13,7 +13,15 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-START_WORDS = [["--help"], ["--version"], ["info", "ARTIFACT"], ["run", "--help"], ["measure", "--help"]]
+START_WORDS = [
+    ["--help"],
+    ["--version"],
+    ["info", "ARTIFACT"],
+    ["run", "--help"],
+    ["measure", "--help"],
+    ["profile", "--help"],
+    ["doctor", "--help"],
+]
 HEAVY = ("torch", "onnx", "rich", "numpy", "onnxruntime", "onnxscript", "psutil", "netron")
 
 
@@ -158,6 +166,15 @@ def test_every_verb_of_a_board_works_with_numpy_and_onnxruntime_alone(slim: Slim
     workers = [command for command in slim.commands() if "edge_runtime.worker" in command]
     assert len(workers) == (2 if verb == "measure" else 0)
     assert any(command.split()[1:2] == [str(slim.edge)] for command in slim.commands())
+    assert list(slim.marks.glob("refused-*")) == []
+
+
+def test_the_doctor_needs_no_more_and_tells_what_is_there(slim: Slim) -> None:
+    done = slim.run("doctor", "--json")
+    assert done.returncode in {0, 1}, done.stderr  # 1: this machine may be busy
+    document = json.loads(done.stdout)
+    assert document["software"]["failure"] == ""
+    assert document["software"]["onnxruntime"]
     assert list(slim.marks.glob("refused-*")) == []
 
 

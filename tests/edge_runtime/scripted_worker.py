@@ -18,7 +18,10 @@ turn = ledger.read_text().count(f"begin {options['name']} time") - 1
 p50s = options.get("p50", "1000").split(",")
 p50 = int(p50s[min(turn, len(p50s) - 1)])
 time.sleep(0.01)  # long enough for an overlap to show
-conditions = dict.fromkeys(("governor", "frequency_khz", "temperature_millicelsius", "load_1m_hundredths"))
+CONDITIONS = """governor frequency_khz frequency_floor_khz frequency_limit_khz temperature_millicelsius throttled_bits
+cooling_steps undervoltage load_1m_hundredths uptime_ms busy_ms steal_ms own_ms pressure_cpu_us pressure_memory_us
+involuntary_switches major_faults swapped_bytes"""
+conditions = dict.fromkeys(CONDITIONS.split())
 memory = {"resident": 100, "proportional": 80, "private": 60, "peak": 120}
 wrong = options.get("wrong") == job["kind"]
 

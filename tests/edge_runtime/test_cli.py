@@ -243,7 +243,15 @@ def test_measure_prints_a_table_keeps_a_record_and_as_json_adds_a_summary(
     capsys.readouterr()
     assert main([*words, "--force"]) == 0
     told = capsys.readouterr().out
-    for part in ("machine", "p50", "cold start", "the model itself", "every golden case right", f"record: {out}"):
+    for part in (
+        "machine",
+        "p50",
+        "cold start",
+        "the model itself",
+        "every golden case right",
+        "energy: ",
+        f"record: {out}",
+    ):
         assert part in told
 
 

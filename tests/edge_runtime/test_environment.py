@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.environment import GIB, Conditions, available_cpus, conditions, machine
+from edge_runtime.environment import GIB, Conditions, available_cpus, conditions, machine, meminfo_bytes
+from edge_runtime.tree import Tree
 
 BOARDS = Path(__file__).resolve().parents[1] / "data" / "boards"
-PI = BOARDS / "raspberry-pi-4-synthetic"
-SERVER = BOARDS / "x86-64-virtual-machine"
+PI = Tree(BOARDS / "raspberry-pi-4-synthetic")
+SERVER = Tree(BOARDS / "x86-64-virtual-machine")
 
 
 def test_a_board_is_named_by_its_device_tree() -> None:
@@ -26,21 +27,59 @@ def test_a_server_is_named_by_its_cpu() -> None:
 
 
 def test_the_key_tells_machines_apart_and_outlives_a_reboot(tmp_path: Path) -> None:
-    keys = {machine(root).key for root in (PI, SERVER)}
+    keys = {machine(tree).key for tree in (PI, SERVER)}
     assert len(keys) == 2
     for name, kib in (("a", 8_000_000), ("b", 8_060_000), ("c", 16_000_000)):
         (tmp_path / name / "proc").mkdir(parents=True)
         (tmp_path / name / "proc" / "meminfo").write_text(f"MemTotal: {kib} kB\n")
-    one, rebooted, bigger = (machine(tmp_path / name).key for name in "abc")
+    one, rebooted, bigger = (machine(Tree(tmp_path / name)).key for name in "abc")
     assert one == rebooted
     assert one != bigger
 
 
 def test_conditions_are_those_of_the_cpus_in_use() -> None:
     assert conditions((0, 1), PI) == Conditions(
-        governor="ondemand", frequency_khz=750_000, temperature_millicelsius=52_095, load_1m_hundredths=125
+        governor="ondemand",
+        frequency_khz=750_000,
+        frequency_floor_khz=600_000,
+        frequency_limit_khz=1_500_000,
+        temperature_millicelsius=52_095,
+        throttled_bits=0x50000,
+        cooling_steps=None,
+        undervoltage=True,
+        load_1m_hundredths=125,
+        uptime_ms=8_123_450,
+        busy_ms=(81530 + 210 + 33075 + 0 + 801) * 10,
+        steal_ms=0,
+        own_ms=270,
+        pressure_cpu_us=None,
+        pressure_memory_us=None,
+        involuntary_switches=7,
+        major_faults=0,
+        swapped_bytes=0,
     )
     assert conditions((3,), PI).frequency_khz == 1_500_000
+
+
+def test_counters_of_a_recorded_server_are_read() -> None:
+    found = conditions((0, 1), SERVER)
+    assert found.uptime_ms == 5_220_230
+    assert found.steal_ms == 8949 * 10
+    assert found.busy_ms == (126877 + 192 + 22562 + 0 + 520) * 10
+    assert found.own_ms == 120
+    assert found.pressure_memory_us == 0
+    assert found.pressure_cpu_us == 124_610_294
+
+
+def test_pressure_is_that_of_some_task_waiting() -> None:
+    found = conditions((0,), Tree(BOARDS / "big-little-phone-synthetic"))
+    assert (found.pressure_cpu_us, found.pressure_memory_us) == (812_345_678, 3_456_789)
+
+
+def test_the_kernel_and_free_memory_are_those_of_the_tree() -> None:
+    assert machine(PI).kernel == "6.1.21-v8+"
+    assert meminfo_bytes(PI, "MemAvailable") == 3_493_328 * 1024
+    assert meminfo_bytes(PI, "NoSuchLine") is None
 
 
 def test_different_governors_are_all_named_and_the_hottest_zone_counts(tmp_path: Path) -> None:
@@ -51,18 +90,17 @@ def test_different_governors_are_all_named_and_the_hottest_zone_counts(tmp_path:
     for zone, text in enumerate(("41000", "-5000", "70500", "broken")):
         (tmp_path / f"sys/class/thermal/thermal_zone{zone}").mkdir(parents=True)
         (tmp_path / f"sys/class/thermal/thermal_zone{zone}/temp").write_text(text + "\n")
-    found = conditions((0, 1), tmp_path)
+    found = conditions((0, 1), Tree(tmp_path))
     assert (found.governor, found.temperature_millicelsius) == ("performance,powersave", 70_500)
 
 
 def test_what_a_machine_does_not_tell_is_none_and_never_zero(tmp_path: Path) -> None:
-    assert conditions((0, 1), SERVER) == Conditions(
-        governor=None, frequency_khz=None, temperature_millicelsius=None, load_1m_hundredths=58
-    )
-    assert conditions((0,), tmp_path) == Conditions(
-        governor=None, frequency_khz=None, temperature_millicelsius=None, load_1m_hundredths=None
-    )
-    assert machine(tmp_path).ram_bytes is None
+    found = conditions((0, 1), SERVER)
+    hidden = (found.governor, found.frequency_khz, found.temperature_millicelsius, found.throttled_bits)
+    assert hidden == (None, None, None, None)
+    assert (found.cooling_steps, found.undervoltage, found.load_1m_hundredths) == (None, None, 58)
+    assert conditions((0,), Tree(tmp_path)) == Conditions()
+    assert machine(Tree(tmp_path)).ram_bytes is None
 
 
 @given(content=st.binary(max_size=40) | st.sampled_from([b"--5", b"nan", b"1e999", "²".encode(), b"MemTotal: kB kB"]))
@@ -77,8 +115,8 @@ def test_whatever_the_kernel_says_there_is_an_answer(tmp_path_factory: pytest.Te
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content)
-    assert machine(root).cores == 1
-    found = conditions((0,), root)
+    assert machine(Tree(root)).cores == 1
+    found = conditions((0,), Tree(root))
     assert found.load_1m_hundredths is None or isinstance(found.load_1m_hundredths, int)
 
 

@@ -91,7 +91,7 @@ def test_a_record_holds_raw_samples_and_no_statistics() -> None:
     assert not keys & {"p50", "p90", "p99", "mean", "min", "max", "latency_ns", "summary", "speedup", "verdict"}
     assert list(document()) == [
         "kind", "schema", "created", "command", "seed", "machine", "board", "config", "contenders", "launches",
-        "memory", "stop_reason", "warnings",
+        "memory", "energy", "stop_reason", "warnings",
     ]  # fmt: skip
 
 

@@ -18,9 +18,19 @@ from edge_runtime import summary
 from edge_runtime.artifact import open_artifact
 from edge_runtime.errors import UsageError, WrongInput
 from edge_runtime.launch import Command
+from edge_runtime.model import load
 from edge_runtime.record import Record, parse
-from edge_runtime.rounds import MAX_ROUNDS, MIN_ROUNDS, Entry, Plan, Progress, conduct, measure, turning_order
-from edge_runtime.session import load
+from edge_runtime.rounds import (
+    MAX_ROUNDS,
+    MIN_ROUNDS,
+    Entry,
+    Plan,
+    Progress,
+    conduct,
+    measure,
+    own_entry,
+    turning_order,
+)
 from edge_runtime.timing import BlockPlan
 
 SCRIPT = str(Path(__file__).with_name("scripted_worker.py"))
@@ -89,6 +99,57 @@ def test_one_process_lives_at_a_time_and_memory_comes_first(tiny_edge: Path, led
 
 def run(artifact: Path, ledger: Path, plan: Plan, **options: str) -> Record:
     return conduct([entry(artifact, ledger, "a", **options)], plan, board="local")
+
+
+def test_a_quota_below_the_threads_is_a_warning_of_the_record(tiny_edge: Path, ledger: Path, tmp_path: Path) -> None:
+    for name, text in (
+        ("proc/self/cgroup", "0::/"),
+        ("sys/fs/cgroup/cgroup.controllers", "cpu"),
+        ("sys/fs/cgroup/cpu.max", "50000 100000"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    entries = [entry(tiny_edge, ledger, "a")]
+    record = conduct(entries, Plan(rounds=MIN_ROUNDS), board="local", root=tmp_path)
+    (warning,) = record.warnings
+    assert warning.startswith("a control group allows 0.5 of 1 CPUs: ")
+
+
+def test_energy_is_measured_last_where_there_is_a_meter(tiny_edge: Path, tmp_path: Path) -> None:
+    supply = tmp_path / "sys/class/hwmon/hwmon0"
+    supply.mkdir(parents=True)
+    (supply / "name").write_text("ina219\n")
+    (supply / "power1_input").write_text("2000000\n")
+    own = own_entry(open_artifact(tiny_edge), "auto")
+    plan = Plan(rounds=1, energy_s=0.25, block=QUICK)
+    told: list[Progress] = []
+    record = conduct([own], plan, board="local", progress=told.append, root=tmp_path)
+    assert [(one.kind, one.round) for one in told] == [("memory", None), ("time", 0), ("energy", None)]
+    (reading,) = record.energy
+    assert (reading.contender, reading.rail) == ("edge", "ina219, the supply it is wired to")
+    assert parse(json.dumps(record.to_document()), where="x") == record
+    (edge,) = summary.standings(record)
+    assert edge.energy is not None
+    assert edge.energy.gross_uj == pytest.approx(2e-3 * reading.block_ns / reading.calls, rel=1e-6)
+    assert edge.energy.net_uj == pytest.approx(0, abs=edge.energy.gross_uj / 1000)  # the meter never moves
+
+
+def test_a_meter_that_fails_costs_the_energy_and_not_the_record(tiny_edge: Path, tmp_path: Path) -> None:
+    zone = tmp_path / "sys/class/powercap/intel-rapl:0"
+    zone.mkdir(parents=True)
+    for name, text in (("name", "package-0"), ("energy_uj", "5"), ("max_energy_range_uj", "10")):
+        (zone / name).write_text(text + "\n")
+
+    def lose_the_meter(now: Progress) -> None:
+        if now.kind == "energy":
+            (zone / "energy_uj").unlink()
+
+    own = own_entry(open_artifact(tiny_edge), "auto")
+    plan = Plan(rounds=1, energy_s=0.1, block=QUICK)
+    record = conduct([own], plan, board="local", progress=lose_the_meter, root=tmp_path)
+    assert record.energy == ()
+    assert len(record.launches) == 1
+    assert any(warning.startswith("no energy of edge: this machine tells no energy") for warning in record.warnings)
 
 
 def test_a_steady_machine_stops_at_the_precision_and_no_sooner_than_the_fewest_rounds(

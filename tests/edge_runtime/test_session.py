@@ -30,7 +30,7 @@ from edge_runtime.errors import (
     WrongInput,
 )
 from edge_runtime.manifest import Port
-from edge_runtime.session import Model, load
+from edge_runtime.model import Model, load
 from tests import fakes
 from tests.conftest import Maker
 

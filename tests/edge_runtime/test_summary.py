@@ -12,6 +12,7 @@ from edge_runtime.environment import Conditions, Machine
 from edge_runtime.record import (
     Answers,
     Config,
+    EnergyLaunch,
     Launch,
     MeasuredArtifact,
     MeasuredContender,
@@ -173,13 +174,32 @@ def test_memory_that_was_not_measured_is_none_and_not_a_guess() -> None:
     assert (edge.memory.model_steady, edge.memory.total_peak) == (None, None)
 
 
+def test_energy_a_call_is_told_with_and_without_what_idling_takes() -> None:
+    reading = EnergyLaunch(
+        contender="edge",
+        rail="a supply",
+        calls=1000,
+        idle_ns=10 * 10**9,
+        idle_uj=20_000_000,
+        block_ns=5 * 10**9,
+        block_uj=15_000_000,
+        samples=50,
+    )
+    raced = replace(record(launch("edge", 0, (1,)), launch("torch", 0, (2,))), energy=(reading,))
+    edge, _ = summary.standings(raced)
+    assert edge.energy == summary.EnergyUse(rail="a supply", gross_uj=15_000, net_uj=5_000)
+    told = summary.document(raced, ())["contenders"]
+    assert told["edge"]["energy_uj"] == {"gross": [15_000, None, None], "net": [5_000, None, None]}
+    assert told["torch"]["energy_uj"] == {"gross": None, "net": None}
+
+
 def test_the_document_has_the_shape_that_scripts_rely_on() -> None:
     rounds = [launch(name, index, (ns,)) for index in range(2) for name, ns in (("torch", 600), ("edge", 200))]
     whole = record(*rounds, memory=(memory(80, 200, 400),))
     told = summary.document(whole, summary.comparisons(whole, contender="edge"))
     assert list(told) == ["contenders", "comparisons"]
     edge = told["contenders"]["edge"]
-    assert list(edge) == ["latency_ns", "throughput_per_s", "cold_start_ns", "memory_bytes"]
+    assert list(edge) == ["latency_ns", "throughput_per_s", "cold_start_ns", "memory_bytes", "energy_uj"]
     assert list(edge["latency_ns"]) == ["min", "p50", "p90", "p99", "max", "mean"]
     assert edge["latency_ns"]["p50"] == pytest.approx([200, 200, 200])
     assert edge["latency_ns"]["p99"] is None

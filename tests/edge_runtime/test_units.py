@@ -28,6 +28,21 @@ def test_durations_have_three_digits_in_the_unit_that_fits(ns: float, text: str)
 
 
 @pytest.mark.parametrize(
+    ("microjoules", "text"),
+    [
+        (0, "0.00 uJ"),
+        (850, "850 uJ"),
+        (999.6, "1.00 mJ"),
+        (12_500, "12.5 mJ"),
+        (1_200_000, "1.20 J"),
+        (-90, "-90.0 uJ"),
+    ],
+)
+def test_energies_are_in_decimal_units(microjoules: float, text: str) -> None:
+    assert units.energy(microjoules) == text
+
+
+@pytest.mark.parametrize(
     ("count", "text"),
     [
         (0, "0 B"),

@@ -12,7 +12,7 @@ import pytest
 from edge_runtime import npz
 from edge_runtime.errors import HashMismatch, UnsupportedSystem, UsageError, WorkerLost, WrongInput
 from edge_runtime.launch import own_command, run_worker
-from edge_runtime.record import PHASES, POINTS, launch_of_worker, memory_of_worker
+from edge_runtime.record import PHASES, POINTS, energy_of_worker, launch_of_worker, memory_of_worker
 from tests.conftest import Maker
 
 BLOCK = {"warmup_s": 0.0, "warmup_calls": 2, "block_s": 0.0, "min_samples": 5, "max_samples": 5}
@@ -77,6 +77,29 @@ def test_a_timing_launch_tells_its_phases_samples_and_environment(tiny_edge: Pat
         where="test",
     )
     assert len(launch.warmup_ns) == 2
+
+
+def test_an_energy_launch_tells_joules_at_rest_and_over_a_block_of_calls(tiny_edge: Path, tmp_path: Path) -> None:
+    supply = tmp_path / "sys/class/hwmon/hwmon0"
+    supply.mkdir(parents=True)
+    (supply / "name").write_text("ina219\n")
+    (supply / "power1_input").write_text("3000000\n")
+    events = run(tiny_edge, kind="energy", root=str(tmp_path), energy_s=0.3)
+    assert list(events) == ["hello", "loaded", "answers", "energy", "end"]
+    told = {key: value for key, value in events["energy"].items() if key != "event"}
+    reading = energy_of_worker({**told, "contender": "edge"}, where="test")
+    assert reading.rail.startswith("ina219")
+    assert reading.calls > 100
+    assert reading.samples >= 3
+    # the meter says 3 W throughout: 3 uJ a us
+    assert reading.idle_uj == pytest.approx(reading.idle_ns * 3e-3, rel=1e-6)
+    assert reading.block_uj == pytest.approx(reading.block_ns * 3e-3, rel=1e-6)
+    assert reading.block_ns >= 0.3e9
+
+
+def test_an_energy_launch_without_a_meter_is_unsupported(tiny_edge: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedSystem, match="no meter"):
+        run(tiny_edge, kind="energy", root=str(tmp_path), energy_s=0.1)
 
 
 def test_a_memory_launch_tells_four_points_and_no_time(tiny_edge: Path) -> None:

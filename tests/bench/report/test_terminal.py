@@ -59,7 +59,7 @@ def test_a_comparison_fits_and_names_what_differs(raced: Record) -> None:
 def test_progress_is_silent_where_nobody_watches() -> None:
     stream = io.StringIO()
     with terminal.progress(stream=stream, color=True, quiet=False) as told:
-        told(Progress(contender="edge", round=1, rounds=3, elapsed_s=1, budget_s=10))
+        told(Progress(kind="time", contender="edge", round=1, rounds=3, elapsed_s=1, budget_s=10))
     assert stream.getvalue() == ""
 
 

@@ -1,0 +1,364 @@
+"""An artifact becomes a model that is called by name: `load`, `Model`.
+
+Every call is checked. Calls of small shapes are kept bound and reused, so that checking costs less than what a plain
+``session.run`` spends on its own.
+"""
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import numpy as np
+
+from edge_runtime import session as door
+from edge_runtime.artifact import AUTO, Artifact, open_artifact
+from edge_runtime.bound_call import BoundCall
+from edge_runtime.environment import available_cpus
+from edge_runtime.errors import NonFiniteOutput, UnsupportedSystem, UsageError, WrongInput
+from edge_runtime.manifest import Port, Variant
+from edge_runtime.npz import Array
+from edge_runtime.stream import in_order
+from edge_runtime.tolerance import describe
+
+POOL_SHAPES = 8  # a service that batches sees a few sizes; each kept call owns its buffers
+# Above this a kept call is not worth its copies: onnxruntime reads a caller's array in place, and a copy of 64 KiB
+# costs about as much as binding saves.
+POOL_BYTES = 1 << 16
+
+_log = logging.getLogger("edge_runtime")
+_alive: "weakref.WeakSet[Model]" = weakref.WeakSet()
+
+
+def load(
+    path: str | Path,
+    *,
+    variant: str = AUTO,
+    threads: int | None = None,
+    preset: str = "balanced",
+    memory_limit: int | None = None,
+    cache: bool = True,
+    check_finite: bool = False,
+) -> "Model":
+    """Open an artifact and return it as a callable model.
+
+    path: the folder NAME.edge.   variant: a name from ``edge info``; "auto" takes the reference.
+    threads: intra-op threads; None means as many as this process may use CPUs.
+    preset: "latency" (threads spin while they wait), "balanced", or "memory" (no arena: less is held, calls are
+    slower).   memory_limit: bytes; an artifact that can't fit is refused before it is read.
+    cache: keep the optimised graph on disk and map it from there at the next start.   check_finite: raise
+    NonFiniteOutput when an answer holds NaN or infinity.
+
+    Raises ManifestError, HashMismatch or InvalidModel for a damaged artifact, UnsupportedModel or UnsupportedSystem
+    for one that this onnxruntime or machine can't run, UsageError for an unknown variant or preset, or a senseless
+    thread count.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads={threads}", str(path), "ask for at least 1, or None for all CPUs")
+    if preset not in door.PRESETS:
+        raise UsageError(f"preset={preset!r}", str(path), f"one of {', '.join(door.PRESETS)}")
+    artifact = open_artifact(path)
+    chosen = artifact.variant(variant)
+    door.refuse_newer(artifact.manifest.requires_onnxruntime, str(artifact.path))
+    _refuse_too_large(artifact, chosen, memory_limit)
+    count = threads or len(available_cpus())
+    try:
+        session = door.open_variant(artifact, chosen, threads=count, preset=preset, cache=cache, warn=_log.warning)
+    except MemoryError as problem:
+        raise _out_of_memory(str(artifact.path)) from problem
+    return Model(artifact, chosen, session, threads=count, check_finite=check_finite)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """The kept calls of a model: how many shapes, how often a call found one, and how often not."""
+
+    shapes: int
+    hits: int
+    misses: int
+
+
+class _Kept:
+    """The calls kept for one combination of shapes. direct: too large to keep, or strings: no call is kept."""
+
+    __slots__ = ("direct", "free", "hits", "recent")
+
+    def __init__(self, *, direct: bool) -> None:
+        self.free: list[BoundCall] = []
+        self.direct, self.hits, self.recent = direct, 0, True
+
+
+class Model:
+    """A loaded variant: call it with one array per input, by name; every call is checked.
+
+    ``model(image=x)["scores"]``: x must have the port's dtype and shape, and the answers are arrays that belong to
+    the caller. Names that are no Python words go in as ``model(**{"input.1": x})``. Several threads may call at once;
+    each is given buffers of its own.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        variant: Variant,
+        session: door.Session,
+        *,
+        threads: int,
+        check_finite: bool = False,
+    ) -> None:
+        self.artifact, self.variant, self.threads = artifact, variant, threads
+        self.inputs: tuple[Port, ...] = artifact.manifest.inputs
+        self.outputs: tuple[Port, ...] = artifact.manifest.outputs
+        self._where = f"{artifact.path} ({variant.name})"
+        door.match_ports(session, self.inputs, self.outputs, self._where)
+        self._session: door.Session | None = session
+        self._check_finite = check_finite
+        self._output_names = [port.name for port in self.outputs]
+        self._plans = tuple((port.name, door.numpy_dtype(port.dtype), port.shape) for port in self.inputs)
+        self._names = tuple(port.name for port in self.inputs)
+        self._pool: dict[tuple[tuple[int, ...], ...], _Kept] = {}
+        self._lock = threading.Lock()
+        self._misses = 0
+        self._bound: weakref.WeakSet[BoundCall] = weakref.WeakSet()
+        self._gone: tuple[str, str] | None = None
+        _alive.add(self)
+
+    def __call__(self, /, **inputs: Array) -> dict[str, Array]:
+        """Run one inference and return the outputs by name, as new arrays.
+
+        Raises WrongInput naming the input, what came and what is expected; UsageError after `close` or in a process
+        forked since `load`; NonFiniteOutput when that check was asked for.
+        """
+        kept = None
+        if len(inputs) == len(self._plans):
+            try:
+                shapes = tuple([inputs[name].shape for name in self._names])
+            except (KeyError, AttributeError):
+                self._check(inputs)  # tells which
+                raise
+            kept = self._pool.get(shapes)
+        if kept is None or not self._same_dtypes(inputs):
+            inputs = self._check(inputs)
+            kept = self._keep(tuple([inputs[name].shape for name in self._names]), inputs)
+        else:
+            kept.hits += 1
+            kept.recent = True
+        if kept.direct:
+            answers = self._run_direct(inputs)
+        else:
+            try:
+                call = kept.free.pop()  # atomic: two threads never get the same one
+            except IndexError:
+                call = self._new_call(inputs)
+            bound = call.inputs
+            for name, array in inputs.items():
+                bound[name][...] = array
+            answers = {name: array.copy() for name, array in call().items()}
+            kept.free.append(call)
+        if self._check_finite:
+            self._refuse_non_finite(answers)
+        return answers
+
+    def bind(self, /, **inputs: Array) -> BoundCall:
+        """Return a call of these shapes with buffers of its own, holding a copy of these inputs.
+
+        Raises as a call does, and UnsupportedModel for strings.
+        """
+        return self._new_call(self._check(inputs))
+
+    def stream(
+        self, items: "Iterable[Mapping[str, Array] | Array]", *, prefetch: int = 2
+    ) -> Iterator[dict[str, Array]]:
+        """Yield the answers to a stream of inputs, in order.
+
+        items: arrays by name, or the bare array of a model with one input; taken in a thread of its own, up to
+        `prefetch` ahead, so that preparing the next input overlaps with inference. What the iterable raises is raised
+        here, in its place in the order. Raises as a call does.
+        """
+        if prefetch < 1:
+            raise UsageError(f"prefetch={prefetch}", self._where, "ask for at least 1")
+        name = self._names[0]
+        return in_order(
+            lambda item: self(**(item if isinstance(item, Mapping) else {name: item})), items, prefetch=prefetch
+        )
+
+    @property
+    def pool(self) -> PoolState:
+        """The state of the kept calls. Counts from several threads may miss a few hits."""
+        kept = list(self._pool.values())
+        return PoolState(len(kept), sum(one.hits for one in kept), self._misses)
+
+    def close(self) -> None:
+        """Free the session; calls after this raise UsageError. Closing twice does no harm."""
+        self._retire("the model is closed", "load it again, or call it before close()")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _same_dtypes(self, inputs: Mapping[str, Array]) -> bool:
+        for name, dtype, _ in self._plans:
+            array = inputs[name]
+            # numpy keeps one object for each native dtype, so identity settles nearly every call
+            if type(array) is not np.ndarray or (array.dtype is not dtype and array.dtype != dtype):
+                return False
+        return True
+
+    def _keep(self, shapes: tuple[tuple[int, ...], ...], inputs: Mapping[str, Array]) -> _Kept:
+        """Return the place of these shapes in the pool, making room by the clock rule (second chance)."""
+        with self._lock:
+            kept = self._pool.get(shapes)
+            if kept is not None:
+                return kept
+            self._misses += 1
+            while len(self._pool) >= POOL_SHAPES:
+                oldest = next(iter(self._pool))
+                candidate = self._pool.pop(oldest)
+                if candidate.recent:
+                    candidate.recent = False
+                    self._pool[oldest] = candidate  # to the end: used since it last stood in front
+            size = sum(array.nbytes for array in inputs.values())
+            strings = any(dtype.kind == "O" for _, dtype, _ in self._plans) or any(
+                port.dtype == door.STRING for port in self.outputs
+            )
+            kept = self._pool[shapes] = _Kept(direct=size > POOL_BYTES or strings)
+            return kept
+
+    def _new_call(self, inputs: Mapping[str, Array]) -> BoundCall:
+        call = BoundCall(self._living(), self.outputs, inputs, sizes=self._sizes(inputs), where=self._where)
+        self._bound.add(call)
+        return call
+
+    def _run_direct(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            answers = door.run(self._living(), self._output_names, inputs)
+        except Exception as problem:  # noqa: BLE001 - translated exhaustively, re-raised when unknown
+            door.refuse(problem, self._where)
+        return dict(zip(self._output_names, answers, strict=True))
+
+    def _living(self) -> door.Session:
+        if self._session is None:
+            reason, hint = self._gone or ("the model is closed", "load it again")
+            raise UsageError(reason, self._where, hint)
+        return self._session
+
+    def _retire(self, reason: str, hint: str) -> None:
+        self._session, self._gone = None, (reason, hint)
+        self._pool = {}
+        for call in list(self._bound):
+            call.retire(reason, hint)
+
+    def _check(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the inputs as onnxruntime takes them; raise WrongInput for what doesn't fit."""
+        self._living()
+        if len(inputs) != len(self._plans):
+            self._refuse_names(inputs)
+        sizes: dict[str, int] = {}
+        fitting: dict[str, Array] = {}
+        for name, dtype, shape in self._plans:
+            array = inputs.get(name)
+            if array is None:
+                self._refuse_names(inputs)
+            if not isinstance(array, np.ndarray):
+                self._refuse(name, f"is a {type(array).__name__}", "pass a numpy array")
+            array = self._native(name, array, dtype)
+            if array.dtype != dtype or array.ndim != len(shape):
+                self._refuse(name, f"is {describe(array)}", _conversion(array, dtype, len(shape)))
+            for found, wanted in zip(array.shape, shape, strict=True):
+                if found == wanted:
+                    continue
+                if isinstance(wanted, int):
+                    self._refuse(name, f"is {describe(array)}", f"give it the size {wanted} where it has {found}")
+                if sizes.setdefault(wanted, found) != found:
+                    problem = f"has {wanted}={found}, another input has {wanted}={sizes[wanted]}"
+                    self._refuse(name, problem, f"give every input the same {wanted}")
+            fitting[name] = array
+        return fitting
+
+    def _native(self, name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+        """Return the array in this machine's byte order, contiguous, strings as objects; say so when that copies."""
+        if dtype.kind == "O" and array.dtype.kind in "US":
+            return array.astype(object)
+        if array.dtype != dtype and array.dtype.newbyteorder("=") == dtype:
+            _log.info('input "%s" is copied: its bytes are in the other order', name)
+            return array.astype(dtype)
+        if not array.flags.c_contiguous:
+            _log.info('input "%s" is copied: it is not contiguous', name)
+            return np.ascontiguousarray(array).reshape(array.shape)
+        return array
+
+    def _sizes(self, inputs: Mapping[str, Array]) -> dict[str, int]:
+        return {
+            wanted: found
+            for name, _, shape in self._plans
+            for found, wanted in zip(inputs[name].shape, shape, strict=True)
+            if isinstance(wanted, str)
+        }
+
+    def _refuse_non_finite(self, answers: Mapping[str, Array]) -> None:
+        for name, array in answers.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                count = int(array.size - np.isfinite(array).sum())
+                raise NonFiniteOutput(
+                    f'output "{name}" holds {count} values that are NaN or infinite',
+                    self._where,
+                    "look at the inputs of this call: NaN and overflow go through a network without a sound",
+                )
+
+    def _refuse(self, name: str, problem: str, hint: str) -> NoReturn:
+        port = next(port for port in self.inputs if port.name == name)
+        raise WrongInput(f'input "{name}" {problem}, the model takes {port}', self._where, hint)
+
+    def _refuse_names(self, inputs: Mapping[str, Array]) -> NoReturn:
+        names = [port.name for port in self.inputs]
+        missing = [name for name in names if inputs.get(name) is None]
+        unknown = [str(name)[:80] for name in inputs if name not in names]
+        told = [f"no input {', '.join(missing)}"] if missing else []
+        told += [f"unknown input {', '.join(unknown)}"] if unknown else []
+        takes = ", ".join(f"{port.name}: {port}" for port in self.inputs)
+        raise WrongInput(" and ".join(told), self._where, f"the model takes {takes}")
+
+
+def _conversion(array: Array, dtype: np.dtype[Any], rank: int) -> str:
+    if array.ndim != rank:
+        return f"give it {rank} dimensions, not {array.ndim}"
+    return f"convert it: x.astype(numpy.{dtype.name})"
+
+
+def _refuse_too_large(artifact: Artifact, variant: Variant, limit: int | None) -> None:
+    """Refuse an artifact whose weights alone don't fit; what its activations need is known only by running it."""
+    if limit is None:
+        return
+    least = artifact.size_bytes(variant)
+    if least > limit:
+        raise UnsupportedSystem(
+            f"the weights alone take {least} bytes, {limit} are allowed",
+            f"{artifact.path} ({variant.name})",
+            "raise memory_limit, or use a smaller variant",
+        )
+
+
+def _out_of_memory(where: str) -> UnsupportedSystem:
+    return UnsupportedSystem(
+        "there is not enough memory to load the model", where, "use a smaller variant or more memory"
+    )
+
+
+def _orphan() -> None:
+    """Retire every model in a forked child: onnxruntime's threads did not come along, and a call could hang."""
+    for model in list(_alive):
+        model._retire(  # noqa: SLF001 - this module's own class
+            "the model was loaded before this process was forked", "load it in the child, or fork before loading"
+        )
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_orphan)
