@@ -63,13 +63,14 @@ def load(path: str | Path, *, variant: str = AUTO, threads: int | None = None) -
     Raises ManifestError, HashMismatch or InvalidModel for a damaged artifact, UnsupportedModel or UnsupportedSystem
     for one that this onnxruntime can't run, UsageError for an unknown variant or a senseless thread count.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads={threads}", str(path), "ask for at least 1, or None for all CPUs")
+    cpus = len(available_cpus())
+    if threads is not None and not 1 <= threads <= cpus:
+        raise UsageError(f"{threads} threads on {cpus} CPUs", str(path), f"ask for 1 to {cpus}, or None for all")
     artifact = open_artifact(path)
     chosen = artifact.variant(variant)
     _refuse_newer(artifact)
     artifact.verify_variant(chosen)
-    count = threads or len(available_cpus())
+    count = threads or cpus
     return Model(artifact, chosen, _open_session(artifact, chosen, count), count)
 
 
