@@ -123,6 +123,8 @@ def _write_golden(folder: Path, contents: Contents) -> tuple[GoldenCase, ...]:
     for row in contents.verification.rows:
         limits.setdefault(row.case, []).append((row.output, row.tolerance))
     for case, answers in zip(contents.cases, contents.answers, strict=True):
+        if case.name not in limits:
+            continue  # left out of the proof, so nothing to hold another machine against
         arrays: dict[str, Array] = {f"input/{name}": array for name, array in case.inputs.items()}
         arrays |= {f"output/{name}": array for name, array in answers.plain.items()}
         size = sum(array.nbytes for array in arrays.values())

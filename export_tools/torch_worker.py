@@ -104,7 +104,7 @@ class Worker:
                 torch.onnx.export(self._source.module, args, command["path"], **options)
             frozen = _frozen_by_tracing(caught)
             if frozen and (reason := self._depends_on_values(args, kwargs)):
-                return {"failed": f"forward decides by the values of its input, at {frozen[0]} ({reason})"}
+                return {"failed": reason, "branch": frozen[0]}
         except KeyboardInterrupt:
             raise
         except BaseException as problem:  # noqa: BLE001 - exporters raise whatever their passes meet, and so does the traced forward

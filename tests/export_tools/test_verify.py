@@ -194,3 +194,17 @@ def test_an_output_whose_rank_changes_can_not_be_described() -> None:
     changing: list[Mapping[str, Array]] = [{"y": X}, {"y": X[0]}]
     with pytest.raises(ExportFailed, match="rank of y"):
         output_shapes([case("a"), case("b")], [Answers(plain, None) for plain in changing], ports)
+
+
+def test_the_order_of_equal_values_is_not_held_against_a_model(model: Model) -> None:
+    same = np.zeros_like(X)
+    cast = model("Cast", TensorProto.INT64, to=TensorProto.INT64)
+    other_order = np.array([[3, 0, 1], [2, 0, 1]])  # what PyTorch's topk might name among equal values
+    right = X.astype(np.int64)
+    both = [case("real"), case("zeros", same)]
+    proof = verify(cast, both, [answers(right), answers(other_order)], threads=1, where="here")
+    assert {row.case for row in proof.rows} == {"real"}
+    assert proof.summary.cases == 1
+    assert "the case zeros is left out" in proof.warnings[0]
+    with pytest.raises(ParityLost):  # among different values it is an error
+        verify(cast, both, [answers(right + 1), answers(other_order)], threads=1, where="here")
