@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime import files, manifest
-from edge_runtime.errors import HashMismatch, ManifestError, UsageError
+from edge_runtime.errors import EdgeError, HashMismatch, ManifestError, UsageError
 from edge_runtime.manifest import File, GoldenCase, Manifest, Variant
 
 if TYPE_CHECKING:
@@ -134,6 +134,21 @@ class OpenedCase:
             )
         limits = {name: Tolerance(abs=absolute, rel=relative) for name, absolute, relative in case.tolerance}
         return cls(Path(case.path).stem, case.variant, present_inputs, present_outputs, limits)
+
+
+def is_only_an_artifact(path: Path) -> bool:
+    """Return whether a folder holds an artifact and not one file besides: only then may it be replaced.
+
+    A ``manifest.json`` alone says nothing: web applications and browser extensions have one too.
+    """
+    try:
+        opened = open_artifact(path)
+    except EdgeError:
+        return False
+    described = opened.manifest
+    known = {manifest.FILE_NAME, f"{manifest.FILE_NAME}.sig", *(case.path for case in described.golden)}
+    known |= {file.path for variant in described.variants for file in variant.files}
+    return {found.relative_to(path).as_posix() for found in path.rglob("*") if not found.is_dir()} <= known
 
 
 def open_artifact(path: str | Path) -> Artifact:

@@ -1,5 +1,6 @@
 """The `edge` command: the table of verbs, and the one place that turns errors into text and exit codes."""
 
+import contextlib
 import importlib
 import io
 import os
@@ -58,17 +59,22 @@ edge VERB --help tells more about one of them."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit code that `errors` documents."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # a closed descriptor (>&-) leaves no stream at all; what we say then goes nowhere
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115, PTH123 - until the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal's encoding must not fail what we say
     # a service manager stops us with SIGTERM: leave as on Ctrl-C, so that workers end and temporary files go
-    signal.signal(signal.SIGTERM, _stop)
+    # and a closed terminal or ssh connection with SIGHUP
+    for wish in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(wish, _stop)
     try:
         status = _dispatch(words)
         sys.stdout.flush()  # here a reader that left is expected; at exit Python would call it an error
     except EdgeError as error:
         return _told(error, words)
     except KeyboardInterrupt:
+        _answer_json(words, "Interrupted", INTERRUPTED, "interrupted")
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
@@ -146,7 +152,9 @@ def _told(error: EdgeError, words: list[str]) -> int:
     if "--json" in words:
         from edge_runtime.decode import as_json  # noqa: PLC0415 - 10 ms that only this way out needs
 
-        sys.stdout.write(as_json(to_document(error)))
+        with contextlib.suppress(OSError):  # a full disk behind stdout may be the very error we tell
+            sys.stdout.write(as_json(to_document(error)))
+            sys.stdout.flush()
     print(f"edge: {visible(str(error))}", file=sys.stderr)
     return error.exit_code
 
@@ -161,8 +169,20 @@ def _our_bug(words: list[str]) -> int:
         traceback.print_exc()
     error = sys.exception()
     what = f"a bug of ours: {type(error).__name__}: {str(error)[:500]}"
+    _answer_json(words, type(error).__name__, OUR_BUG, what)
     print(f"edge: {what} – {report.name} – please report it with that file", file=sys.stderr)
     return OUR_BUG
+
+
+def _answer_json(words: list[str], code: str, status: int, what: str) -> None:
+    """Keep the promise of --json on the two ways out that are no EdgeError."""
+    if "--json" in words:
+        from edge_runtime.decode import as_json  # noqa: PLC0415 - as in `_told`
+
+        document = {"kind": "edge-error", "schema": 1, "code": code, "exit": status, "what": what}
+        with contextlib.suppress(OSError):
+            sys.stdout.write(as_json({**document, "where": "edge", "hint": "", "transient": False}))
+            sys.stdout.flush()
 
 
 def _stop(_signum: int, _frame: FrameType | None) -> NoReturn:

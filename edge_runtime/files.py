@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -109,31 +109,31 @@ def refuse_taken(path: Path, *, replace: bool) -> None:
         raise Unwritable(f"can't write: {problem}", str(path.parent), "make it, or choose another place")
 
 
-def refuse_existing(path: Path, *, replace: bool, marker: str) -> None:
+def refuse_existing(path: Path, *, replace: bool, ours: Callable[[Path], bool]) -> None:
     """Refuse a taken output path early, before any work is spent on it.
 
-    With `replace`, a directory that holds the file `marker` may be replaced; anything else never is, so that a
-    mistyped ``--force`` can't delete someone's folder.
+    With `replace`, a directory that is `ours` may be replaced; anything else never is, so that a mistyped ``--force``
+    can't delete someone's folder.
     """
     if not os.path.lexists(path):
         return
     if not replace:
         raise OutputExists("the output is there already", str(path), "choose another path, or replace it with --force")
-    if path.is_symlink() or not (path / marker).is_file():
+    if path.is_symlink() or not ours(path):
         raise OutputExists(
-            f"it is there and holds no {marker}, so it is not ours to replace",
+            "it is there, and is not an artifact or holds more than one",
             str(path),
-            "choose another path",
+            "choose another path, or remove it yourself",
         )
 
 
 @contextmanager
-def staged_directory(final: Path, *, replace: bool, marker: str) -> Iterator[Path]:
+def staged_directory(final: Path, *, replace: bool, ours: Callable[[Path], bool]) -> Iterator[Path]:
     """Yield an empty directory beside `final`; on success flush it and rename it into place, else remove it.
 
     Raises OutputExists as `refuse_existing` does, Unwritable when the file system refuses.
     """
-    refuse_existing(final, replace=replace, marker=marker)
+    refuse_existing(final, replace=replace, ours=ours)
     try:
         staging = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent))
     except OSError as problem:
@@ -142,7 +142,7 @@ def staged_directory(final: Path, *, replace: bool, marker: str) -> Iterator[Pat
         yield staging
         try:
             _flush_tree(staging)
-            refuse_existing(final, replace=replace, marker=marker)
+            refuse_existing(final, replace=replace, ours=ours)
             if final.exists():
                 _exchange(staging, final)  # afterwards `staging` names the old directory, removed below
             else:

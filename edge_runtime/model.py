@@ -58,15 +58,16 @@ def load(
     for one that this onnxruntime or machine can't run, UsageError for an unknown variant or preset, or a senseless
     thread count.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads={threads}", str(path), "ask for at least 1, or None for all CPUs")
+    cpus = len(available_cpus())
+    if threads is not None and not 1 <= threads <= cpus:
+        raise UsageError(f"{threads} threads on {cpus} CPUs", str(path), f"ask for 1 to {cpus}, or None for all")
     if preset not in door.PRESETS:
         raise UsageError(f"preset={preset!r}", str(path), f"one of {', '.join(door.PRESETS)}")
     artifact = open_artifact(path)
     chosen = artifact.variant(variant)
     door.refuse_newer(artifact.manifest.requires_onnxruntime, str(artifact.path))
     _refuse_too_large(artifact, chosen, memory_limit)
-    count = threads or len(available_cpus())
+    count = threads or cpus
     try:
         session = door.open_variant(artifact, chosen, threads=count, preset=preset, cache=cache, warn=_log.warning)
     except MemoryError as problem:

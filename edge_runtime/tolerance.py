@@ -10,9 +10,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """An element passes when ``|got - wanted| <= abs + rel * |wanted|``; both zero means equal to the bit."""
+    """An element passes when ``|got - wanted| <= abs + rel * |wanted|``; both zero means equal to the bit.
 
-    abs: float
+    abs: one limit for all elements, or an array with one for each.
+    """
+
+    abs: "float | Array"
     rel: float
 
 

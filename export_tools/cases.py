@@ -4,6 +4,7 @@ Tracing freezes what its example decided, so one input proves nothing: a wrong b
 frozen size with other sizes.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ from export_tools.request import DynamicAxis, TensorSpec, describe_limits
 REAL = "real"  # the example itself; always the first case
 DATA = "data-"  # what the names of the user's own cases begin with
 SIZES = (1, 2, 3, 7, 17)  # one, even, odd, prime, and one that is larger than most vectors of a CPU
+# A dimension without a stated end is said to take any size, so larger ones are tried too, as far as they are cheap
+LARGER_SIZES, CHEAP_ELEMENTS = (33, 130), 1 << 20
+WIDE = ("uniform", "large")  # the kinds whose integers go beyond what the example shows
+FEW_INTEGERS = 9  # an example of zeros, as people write it, shows nothing of the range: try a few more values
 LARGE, SMALL = 100.0, 1e-3
 MAX_DATA_FILES = 64
 
@@ -72,7 +77,8 @@ def make_cases(
 ) -> tuple[Case, ...]:
     """Return the cases: the example, the user's data, five kinds of the example's shape, every dynamic size.
 
-    Integers stay within what the example shows (from 0): they are mostly indices. Booleans are random.
+    Integers stay within what the example shows (from 0), since they are mostly indices, but for the cases "uniform" (a
+    few values more) and "large" (a hundred times more), which a module may refuse. Booleans are random.
     """
     random = np.random.default_rng(seed)
     found = [Case(REAL, dict(example), {})]
@@ -80,7 +86,7 @@ def make_cases(
     found += [Case(name, _fitting(arrays, ports, name), {}) for name, arrays in data]
     shapes = {port.name: example[port.name].shape for port in ports}
     found += [
-        Case(kind, {name: _made(kind, example[name], shapes[name], random) for name in shapes}, {})
+        Case(kind, {name: _made(kind, example[name], shapes[name], random, wide=kind in WIDE) for name in shapes}, {})
         for kind in ("normal", "uniform", "zeros", "large", "small")
     ]
     for name, sizes in _sizings(example, ports, dynamic):
@@ -96,12 +102,25 @@ def make_cases(
 def read_data(path: Path) -> tuple[tuple[str, Mapping[str, Array]], ...]:
     """Return real inputs: an ``.npz`` is one case, a folder is one for each ``.npz`` in it, by name."""
     if path.is_dir():
-        files = sorted(path.glob("*.npz"))[:MAX_DATA_FILES]
+        files = sorted(path.glob("*.npz"))
         if not files:
             raise InputError("no .npz file in it", str(path), "save inputs by name: numpy.savez(FILE, image=array)")
+        if len(files) > MAX_DATA_FILES:
+            raise InputError(
+                f"{len(files)} .npz files in it",
+                str(path),
+                f"give a choice of at most {MAX_DATA_FILES}",
+            )
     else:
         files = [path]
-    return tuple((f"{DATA}{file.stem}", npz.read(file)) for file in files)
+    return tuple((f"{DATA}{index}-{_plain(file.stem)}", npz.read(file)) for index, file in enumerate(files))
+
+
+def _plain(stem: str) -> str:
+    """Return a file's name as a part of a golden case's, which must be a plain path on every file system."""
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in stem)[
+        :60
+    ]
 
 
 def made_example(specs: Sequence[TensorSpec], *, seed: int) -> dict[str, Array]:
@@ -142,7 +161,8 @@ def _sizings(
         for name, size in zip(port.shape, example[port.name].shape, strict=True)
         if isinstance(name, str)
     }
-    choices = {name: _choices(axis, shown[name]) for name, axis in axes.items()}
+    elements = max((example[port.name].size // max(_share(port, example), 1) for port in ports), default=0)
+    choices = {name: _choices(axis, shown[name], elements) for name, axis in axes.items()}
     for turn, name in enumerate(axes):
         for index, size in enumerate(choices[name]):
             sizes = {
@@ -150,14 +170,22 @@ def _sizings(
                 for place, other in enumerate(axes)
             }
             sizes[name] = size
-            yield "-".join((name, str(size))), sizes
+            yield f"size-{name}-{size}", sizes
 
 
-def _choices(axis: DynamicAxis, shown: int) -> tuple[int, ...]:
+def _share(port: Port, example: Mapping[str, Array]) -> int:
+    """Return how many elements of an input are due to its dynamic dimensions."""
+    sizes = zip(port.shape, example[port.name].shape, strict=True)
+    return math.prod(size for name, size in sizes if isinstance(name, str))
+
+
+def _choices(axis: DynamicAxis, shown: int, elements: int) -> tuple[int, ...]:
     least = -(-axis.low // axis.step) * axis.step
     sizes = {size for size in SIZES if axis.allows(size)}
     sizes |= {size for size in (least, least + axis.step, least + 2 * axis.step) if axis.allows(size)}
     sizes |= {size for size in (axis.high,) if size is not None}
+    if axis.high is None:
+        sizes |= {size for size in LARGER_SIZES if axis.allows(size) and size * elements <= CHEAP_ELEMENTS}
     if max(sizes) <= shown and axis.allows(shown + axis.step):
         sizes.add(shown + axis.step)  # one that the exporter has not seen
     return tuple(sorted(sizes))
@@ -167,13 +195,15 @@ def _sized(port: Port, shape: tuple[int, ...], sizes: Mapping[str, int]) -> tupl
     return tuple(sizes[name] if isinstance(name, str) else size for name, size in zip(port.shape, shape, strict=True))
 
 
-def _made(kind: str, like: Array, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+def _made(kind: str, like: Array, shape: tuple[int, ...], random: np.random.Generator, *, wide: bool = False) -> Array:
     if like.dtype.kind == "b":
         return random.integers(0, 2, shape).astype(np.bool_)
     if like.dtype.kind in "iu":
         low, high = (int(like.min()), int(like.max())) if like.size else (0, 0)
         if kind == "zeros" and low <= 0 <= high:
             return np.zeros(shape, like.dtype)
+        if wide:
+            high = min(max(high * int(LARGE), FEW_INTEGERS) if kind == "large" else max(high, FEW_INTEGERS), _top(like))
         return random.integers(min(low, 0), high, shape, dtype=np.int64, endpoint=True).astype(like.dtype)
     if kind == "zeros":
         return np.zeros(shape, like.dtype)
@@ -181,6 +211,10 @@ def _made(kind: str, like: Array, shape: tuple[int, ...], random: np.random.Gene
         return random.uniform(0, 1, shape).astype(like.dtype)
     scale = {"normal": 1.0, "large": LARGE, "small": SMALL}[kind]
     return np.asarray(random.standard_normal(shape) * scale).astype(like.dtype)
+
+
+def _top(like: Array) -> int:
+    return min(int(np.iinfo(like.dtype).max), 2**62)
 
 
 def _fitting(arrays: Mapping[str, Array], ports: Sequence[Port], name: str) -> dict[str, Array]:

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from edge_runtime.errors import UsageError
 from edge_runtime.manifest import Port, Shape
-from export_tools.errors import ExportFailed, OpsetUnavailable
+from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
 from export_tools.request import AUTO, DEFAULT_OPSET, EXPORTERS, DynamicAxis
 from export_tools.strip import MAX_INLINE_BYTES, opset_of, strip
 from export_tools.torch_process import TorchProcess
@@ -79,7 +79,14 @@ def finish(
 
     Raises ExportFailed with the exporter's own reason, OpsetUnavailable when it wrote another opset.
     """
-    failed = child.answer()["failed"]
+    answer = child.answer()
+    failed, branch = answer["failed"], answer.get("branch")
+    if branch is not None:
+        raise ParityLost(
+            f"forward decides by the values of its input, at {branch}: {failed}",
+            exporter,
+            "tracing would freeze what the example decided: use torch.where or torch.cond there instead of Python's if",
+        )
     if failed is not None:
         raise ExportFailed(str(failed), exporter, "see the other exporter's reason, or change what it stumbles over")
     try:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime import files, manifest
-from edge_runtime.artifact import Artifact
+from edge_runtime import files
+from edge_runtime.artifact import Artifact, is_only_an_artifact
 from edge_runtime.errors import EdgeError, Unwritable
 from export_tools import python_source, remembered
 from export_tools.convert import Conversion, ask_for_export, exporters_for, finish
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
-from export_tools.pack import Contents, pack
+from export_tools.pack import Contents, created, pack
 from export_tools.reference import Opened, answer_cases, ask_to_open, await_opened, refuse_another, start
 from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, parse_dynamic_mapping
 from export_tools.torch_process import TorchProcess
@@ -175,7 +175,8 @@ def export(
 
 def refuse_output(request: ExportRequest) -> None:
     """Refuse an output that is taken or can't be written, before minutes are spent on it."""
-    files.refuse_existing(request.output, replace=request.force, marker=manifest.FILE_NAME)
+    files.refuse_existing(request.output, replace=request.force, ours=is_only_an_artifact)
+    created()  # refuses a senseless SOURCE_DATE_EPOCH
     parent = request.output.absolute().parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         problem = "can't write there" if parent.is_dir() else "there is no such folder"

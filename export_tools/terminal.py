@@ -85,7 +85,7 @@ def _facts(exported: Exported) -> Iterator[tuple[str, str]]:
         "worst error",
         (
             f"{worst.difference.max_abs:.3g} in {worst.output} of the case {worst.case}: "
-            f"{worst.difference.ratio:.1%} of its tolerance (relative {worst.tolerance.rel:.2g})"
+            f"{worst.difference.ratio:.1%} of its tolerance (relative {worst.relative:.2g})"
         ),
     )
     yield "model", f"{size(exported.artifact.size_bytes(variant))} in {', '.join(file.path for file in variant.files)}"

@@ -99,14 +99,33 @@ class Worker:
         elif axes:
             options["dynamic_axes"] = _by_input(axes, lambda axis: axis.name)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
                 torch.onnx.export(self._source.module, args, command["path"], **options)
+            frozen = _frozen_by_tracing(caught)
+            if frozen and (reason := self._depends_on_values(args, kwargs)):
+                return {"failed": reason, "branch": frozen[0]}
         except KeyboardInterrupt:
             raise
         except BaseException as problem:  # noqa: BLE001 - exporters raise whatever their passes meet, and so does the traced forward
             return {"failed": f"{type(problem).__name__}: {_first_words(problem)}"}
         return {"failed": None}
+
+    def _depends_on_values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Return why the module's path depends on values, or "" when what was frozen are only sizes and constants.
+
+        TorchScript's tracer warns of both alike. torch.export goes through forward with symbols in the place of
+        values, and fails at the first that decides something.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.export.export(self._source.module, args, kwargs, strict=False)
+        except BaseException as problem:  # noqa: BLE001 - it raises whatever it meets; only one kind is of interest
+            said = f"{type(problem).__name__}: {problem}"
+            dependent = ("data-dependent", "DataDependent", "Could not guard", "Could not extract")
+            return _first_words(problem) if any(word in said for word in dependent) else ""
+        return ""
 
     def answer(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Run one case; write the float32 answers, and the float64 ones if the copy can run."""
@@ -252,6 +271,15 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
         return bool(torch.equal(one, other))
     scale = float(one.abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
     return bool(torch.allclose(one, other, rtol=0, atol=SAME_ANSWER * scale, equal_nan=True))
+
+
+def _frozen_by_tracing(caught: list[warnings.WarningMessage]) -> list[str]:
+    """Return where TorchScript's tracer turned a tensor into a Python value, as ``file.py:12``."""
+    return [
+        f"{Path(warning.filename).name}:{warning.lineno}"
+        for warning in caught
+        if warning.category.__name__ == "TracerWarning" and "Converting a tensor to a Python" in str(warning.message)
+    ]
 
 
 def _first_words(problem: BaseException) -> str:

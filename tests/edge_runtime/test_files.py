@@ -23,6 +23,10 @@ ESCAPES = [
 ]  # fmt: skip
 
 
+def holds_manifest(path: Path) -> bool:
+    return (path / "manifest.json").is_file()
+
+
 @pytest.mark.parametrize("text", ESCAPES)
 def test_a_path_that_may_leave_its_folder_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ManifestError, match="may leave its folder"):
@@ -181,13 +185,13 @@ def names(folder: Path) -> list[str]:
 
 
 def staged(final: Path, *, replace: bool = False, content: str = "new") -> None:
-    with files.staged_directory(final, replace=replace, marker="manifest.json") as folder:
+    with files.staged_directory(final, replace=replace, ours=holds_manifest) as folder:
         (folder / "manifest.json").write_text(content)
 
 
 def test_a_staged_directory_appears_whole(tmp_path: Path) -> None:
     final = tmp_path / "x.edge"
-    with files.staged_directory(final, replace=False, marker="manifest.json") as folder:
+    with files.staged_directory(final, replace=False, ours=holds_manifest) as folder:
         assert not final.exists()
         assert folder.parent == tmp_path  # a rename works only within one file system
         (folder / "manifest.json").write_text("new")
@@ -200,7 +204,7 @@ def test_a_failure_leaves_nothing_and_the_old_directory_untouched(tmp_path: Path
     staged(tmp_path / "x.edge", content="old")
     with (  # noqa: PT012 - what happens within the folder is the point
         pytest.raises(problem),
-        files.staged_directory(tmp_path / "x.edge", replace=True, marker="manifest.json") as folder,
+        files.staged_directory(tmp_path / "x.edge", replace=True, ours=holds_manifest) as folder,
     ):
         (folder / "half").write_text("x")
         raise problem
@@ -226,7 +230,7 @@ def test_force_never_replaces_what_is_not_an_artifact(tmp_path: Path) -> None:
     staged(tmp_path / "x.edge")
     link.symlink_to(tmp_path / "x.edge")
     for foreign in (home, link, home / "thesis"):
-        with pytest.raises(OutputExists, match="not ours to replace"):
+        with pytest.raises(OutputExists, match="is not an artifact or holds more than one"):
             staged(foreign, replace=True)
     assert (home / "thesis").read_text() == "x"
 
@@ -235,7 +239,7 @@ def test_whoever_took_the_place_meanwhile_keeps_it(tmp_path: Path) -> None:
     final = tmp_path / "x.edge"
     with (  # noqa: PT012 - what happens within the folder is the point
         pytest.raises(OutputExists),
-        files.staged_directory(final, replace=False, marker="manifest.json") as folder,
+        files.staged_directory(final, replace=False, ours=holds_manifest) as folder,
     ):
         (folder / "manifest.json").write_text("ours")
         final.mkdir()

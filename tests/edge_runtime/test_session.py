@@ -181,8 +181,8 @@ def test_a_closed_model_says_so_and_a_bound_call_lives_on(tiny_edge: Path) -> No
 
 
 def test_a_senseless_thread_count_and_an_unknown_variant_are_usage_errors(tiny_edge: Path) -> None:
-    for wrong in (0, -1):
-        with pytest.raises(UsageError, match=f"threads={wrong}"):
+    for wrong in (0, -1, 100_000):
+        with pytest.raises(UsageError, match=f"{wrong} threads on"):
             load(tiny_edge, threads=wrong)
     with pytest.raises(UsageError, match="no variant"):
         load(tiny_edge, variant="int4")

@@ -23,7 +23,7 @@ def made(dynamic: tuple[DynamicAxis, ...] = BATCH, *, seed: int = 0) -> tuple[Ca
 def test_the_example_comes_first_then_five_kinds_then_the_sizes() -> None:
     assert [case.name for case in made()] == [
         *("real", "normal", "uniform", "zeros", "large", "small"),
-        *("batch-1", "batch-2", "batch-3", "batch-7", "batch-17"),
+        *(f"size-batch-{size}" for size in (1, 2, 3, 7, 17, 33, 130)),
     ]
 
 
@@ -37,9 +37,14 @@ def test_kinds_differ_in_their_values() -> None:
     assert {array.dtype for array in cases.values()} == {np.dtype("float32")}
 
 
-def test_integers_stay_within_what_the_example_shows() -> None:
-    values = np.concatenate([case.inputs["ids"] for case in made()])
+def test_integers_stay_within_what_the_example_shows_but_for_two_cases() -> None:
+    wider = {"uniform": 9, "large": 500}
+    values = np.concatenate([case.inputs["ids"] for case in made() if case.name not in wider])
     assert (values.min(), values.max()) == (0, 5)
+    for case in made():
+        assert case.inputs["ids"].max() <= wider.get(case.name, 5)
+    large = next(case for case in made() if case.name == "large")
+    assert large.inputs["ids"].max() > 9
     assert {case.inputs["ids"].dtype for case in made()} == {np.dtype("int64")}
     masks = np.concatenate([case.inputs["mask"] for case in made()])
     assert masks.dtype == np.bool_
@@ -56,7 +61,7 @@ def test_two_dimensions_are_told_apart_by_some_case() -> None:
     dynamic = (parse_dynamic("x:0=rows"), parse_dynamic("x:1=columns"))
     cases = make_cases(example, ports_of(example, dynamic), dynamic, seed=0)
     shapes = {case.inputs["x"].shape for case in cases if case.sizes}
-    assert len({rows for rows, _ in shapes}) == len({columns for _, columns in shapes}) == 5
+    assert len({rows for rows, _ in shapes}) == len({columns for _, columns in shapes}) == 7
     assert sum(rows != columns for rows, columns in shapes) >= 8
 
 
@@ -73,8 +78,14 @@ def test_one_size_is_always_larger_than_what_the_exporter_saw() -> None:
     example = {"x": np.ones((64, 3), np.float32)}
     dynamic = (parse_dynamic("x:0=n"),)
     cases = make_cases(example, ports_of(example, dynamic), dynamic, seed=0)
-    assert max(case.inputs["x"].shape[0] for case in cases) == 65
-    assert sizes_of(cases, ports_of(example, dynamic)[0]) == (("n", (1, 2, 3, 7, 17, 64, 65)),)
+    assert sizes_of(cases, ports_of(example, dynamic)[0]) == (("n", (1, 2, 3, 7, 17, 33, 64, 130)),)
+    ended = (parse_dynamic("x:0=n:1..100"),)
+    assert (
+        max(case.inputs["x"].shape[0] for case in make_cases(example, ports_of(example, ended), ended, seed=0)) == 100
+    )
+    large = {"x": np.ones((4, 1000, 100), np.float32)}
+    open_ended = make_cases(large, ports_of(large, dynamic), dynamic, seed=0)
+    assert max(case.inputs["x"].shape[0] for case in open_ended) == 17  # 130 of these would take 50 MB a case
     assert sizes_of(cases, Port(name="x", dtype="float32", shape=(64, 3))) is None
 
 
@@ -115,8 +126,10 @@ def test_values_that_prove_nothing_are_refused(value: float, tmp_path: Path) -> 
 def test_data_is_one_case_a_file_by_name(tmp_path: Path) -> None:
     for name in ("b", "a"):
         np.savez(tmp_path / f"{name}.npz", x=np.ones(1, np.float32))
-    assert [name for name, _ in read_data(tmp_path)] == ["data-a", "data-b"]
-    assert [name for name, _ in read_data(tmp_path / "b.npz")] == ["data-b"]
+    assert [name for name, _ in read_data(tmp_path)] == ["data-0-a", "data-1-b"]
+    assert [name for name, _ in read_data(tmp_path / "b.npz")] == ["data-0-b"]
+    np.savez(tmp_path / "a:b?.npz", x=np.ones(1, np.float32))
+    assert [name for name, _ in read_data(tmp_path)][1] == "data-1-a_b_"  # a golden case of this name fits any disk
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no \.npz file in it"):
         read_data(tmp_path / "empty")

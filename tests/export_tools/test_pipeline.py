@@ -32,7 +32,7 @@ def test_an_artifact_passes_its_own_check_and_names_what_it_was_made_from(linear
     assert manifest.source_entry == "networks.py:linear"
     assert [(port.name, port.shape) for port in manifest.inputs] == [("x", ("batch", 13))]
     assert [(port.name, port.shape) for port in manifest.outputs] == [("output", ("batch", 1))]
-    assert dict(manifest.inputs[0].tested or ())["batch"] == (1, 2, 3, 4, 7, 17)
+    assert dict(manifest.inputs[0].tested or ())["batch"] == (1, 2, 3, 4, 7, 17, 33, 130)
     assert manifest.created == "2023-11-14T22:13:20Z"
     assert manifest.variants[0].operators == (("Add", 1), ("MatMul", 1), ("Relu", 1))
 
@@ -125,12 +125,19 @@ def test_an_opset_that_the_exporter_does_not_write_is_refused_with_both_numbers(
 def test_a_branch_frozen_by_tracing_is_found_and_nothing_is_written(requested: Requested, tmp_path: Path) -> None:
     with pytest.raises(
         ParityLost,
-        match=r"dynamo: .*; torchscript: the exported model is not the module: .*worst is output of the case",
+        match=r"dynamo: .*; torchscript: forward decides by the values of its input, at networks\.py:\d+",
     ) as caught:
         run(requested("branch", tmp_path / "a.edge"))
     assert caught.value.exit_code == 1
     assert "if" in caught.value.hint
     assert left_in(tmp_path) == []
+
+
+def test_a_branch_that_no_case_takes_is_found_by_how_forward_was_traced(requested: Requested, tmp_path: Path) -> None:
+    for exporter in ("auto", "torchscript"):
+        with pytest.raises(ParityLost, match=r"forward decides by the values of its input, at networks\.py:\d+"):
+            run(requested("far_branch", tmp_path / "x.edge", exporter=exporter))
+    assert not (tmp_path / "x.edge").exists()
 
 
 def test_both_reasons_are_told_when_no_exporter_can(requested: Requested, tmp_path: Path) -> None:
@@ -208,7 +215,7 @@ def test_real_inputs_become_cases(requested: Requested, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     np.savez(tmp_path / "data" / "wide.npz", x=np.full((6, 13), 0.25, np.float32), labels=np.arange(6))
     exported = run(requested("linear", tmp_path / "a.edge", dynamic=("x:0=batch",), data=tmp_path / "data"))
-    assert "data-wide" in [case.name for case in exported.artifact.golden(exported.artifact.variant())]
+    assert "data-0-wide" in [case.name for case in exported.artifact.golden(exported.artifact.variant())]
 
 
 def test_an_output_that_is_there_is_refused_before_any_work(requested: Requested, tmp_path: Path) -> None:
@@ -216,9 +223,29 @@ def test_an_output_that_is_there_is_refused_before_any_work(requested: Requested
     taken.mkdir()
     with pytest.raises(OutputExists):
         run(requested("sleeps", taken))
-    with pytest.raises(OutputExists, match="not ours to replace"):
+    with pytest.raises(OutputExists, match="is not an artifact"):
         run(requested("sleeps", taken, force=True))
     assert left_in(taken) == []
+
+
+def test_force_never_replaces_a_folder_that_only_looks_like_an_artifact(requested: Requested, tmp_path: Path) -> None:
+    extension = tmp_path / "extension"
+    extension.mkdir()
+    (extension / "manifest.json").write_text('{"name": "a browser extension"}')
+    (extension / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputExists, match="is not an artifact"):
+        run(requested("linear", extension, force=True))
+    assert (extension / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_users_file_named_like_a_size_does_not_overwrite_its_golden_case(
+    requested: Requested, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "batch-1.npz", x=np.ones((4, 13), np.float32))
+    np.savez(tmp_path / "size-batch-1.npz", x=np.zeros((4, 13), np.float32))
+    made = run(requested("linear", tmp_path / "x.edge", dynamic=("x:0=batch",), data=tmp_path))
+    assert len(list((tmp_path / "x.edge/golden").iterdir())) == len(made.artifact.manifest.golden)
+    assert check(tmp_path / "x.edge").ok
 
 
 def test_force_replaces_an_artifact(linear: Exported, requested: Requested, tmp_path: Path) -> None:
@@ -283,7 +310,7 @@ def test_a_module_from_main_is_refused_with_the_reason(tmp_path: Path, monkeypat
 def test_the_manifest_holds_nothing_that_is_not_json(linear: Exported) -> None:
     document = json.loads((linear.artifact.path / "manifest.json").read_text())
     proof = document["variants"][0]["verification"]
-    assert proof["cases"] == len(linear.verification.rows) == 11
+    assert proof["cases"] == len(linear.verification.rows) == 13
     assert proof["worst_abs"] == max(row.difference.max_abs for row in linear.verification.rows)
     assert 100 < proof["snr_db"] < 200
     assert SourceSpec(entry="a.py:b").cwd == str(Path.cwd())

@@ -134,16 +134,36 @@ def test_the_tolerance_is_a_multiple_of_what_float32_does_to_the_module() -> Non
     noisy = answers(np.array([1.0, 2.0], np.float32), np.array([1.0, 2.0 + 2e-4]))
     quiet = answers(np.array([4.0], np.float32))
     first, second = tolerances([noisy, quiet])
-    assert first["y"].rel == second["y"].rel == pytest.approx(FACTOR * 1e-4, rel=1e-3)
-    assert second["y"].abs == pytest.approx(4 * FACTOR * 1e-4, rel=1e-3)
+    beyond_rounding = (2e-4 - 2 * LEAST_NOISE) / 2
+    assert first["y"].relative == pytest.approx(FACTOR * beyond_rounding, rel=1e-3)
+    assert second["y"].tolerance.abs == pytest.approx(4 * FACTOR * beyond_rounding, rel=1e-3)
+    assert second["y"].tolerance.rel == FACTOR * LEAST_NOISE
 
 
 def test_a_case_where_all_cancels_does_not_excuse_the_others() -> None:
     cancelled = answers(np.array([3e-8], np.float32), np.array([1e-17]))
     quiet = answers(np.array([4.0], np.float32))
     first, second = tolerances([cancelled, quiet])
-    assert second["y"].rel == FACTOR * LEAST_NOISE
-    assert first["y"].abs == pytest.approx(FACTOR * 3e-8, rel=1e-3)
+    assert second["y"].relative == FACTOR * LEAST_NOISE
+    assert first["y"].tolerance.abs == pytest.approx(FACTOR * 3e-8, rel=1e-3)
+
+
+def test_a_large_value_beside_a_small_one_excuses_nothing_there(model: Model) -> None:
+    mixed = np.array([[1e8, 0.07, -3.0], [4e7, 0.5, 2.0]], np.float32)
+    proof = verify(model(), [case("real", -mixed)], [answers(mixed)], threads=1, where="here")
+    (row,) = proof.rows
+    assert row.tolerance.abs < 1e-3 * 0.07  # what a golden case stores sees a wrong probability too
+    halved = mixed.copy()
+    halved[0, 1] /= 2
+    with pytest.raises(ParityLost, match=r"is off by 0\.035 at \[0, 1\]"):
+        verify(model(), [case("real", -mixed)], [answers(halved)], threads=1, where="here")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_output_that_is_never_a_number_proves_nothing(model: Model, value: float) -> None:
+    odd = np.full_like(X, value)
+    with pytest.raises(ParityLost, match="nothing to compare"):
+        verify(model(), [case("real", -odd)], [answers(odd)], threads=1, where="here")
 
 
 def test_without_float64_the_tolerance_is_fixed_and_the_summary_says_so(model: Model) -> None:
@@ -174,3 +194,17 @@ def test_an_output_whose_rank_changes_can_not_be_described() -> None:
     changing: list[Mapping[str, Array]] = [{"y": X}, {"y": X[0]}]
     with pytest.raises(ExportFailed, match="rank of y"):
         output_shapes([case("a"), case("b")], [Answers(plain, None) for plain in changing], ports)
+
+
+def test_the_order_of_equal_values_is_not_held_against_a_model(model: Model) -> None:
+    same = np.zeros_like(X)
+    cast = model("Cast", TensorProto.INT64, to=TensorProto.INT64)
+    other_order = np.array([[3, 0, 1], [2, 0, 1]])  # what PyTorch's topk might name among equal values
+    right = X.astype(np.int64)
+    both = [case("real"), case("zeros", same)]
+    proof = verify(cast, both, [answers(right), answers(other_order)], threads=1, where="here")
+    assert {row.case for row in proof.rows} == {"real"}
+    assert proof.summary.cases == 1
+    assert "the case zeros is left out" in proof.warnings[0]
+    with pytest.raises(ParityLost):  # among different values it is an error
+        verify(cast, both, [answers(right + 1), answers(other_order)], threads=1, where="here")

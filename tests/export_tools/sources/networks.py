@@ -107,6 +107,19 @@ def branch() -> tuple[nn.Module, Tensor]:
     return Branch(), torch.ones(2, 3)
 
 
+class FarBranch(nn.Module):
+    """Decides by values, but alike for every input that a proof would generate."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.abs().max() > 1e6:
+            return -x
+        return x * 2
+
+
+def far_branch() -> tuple[nn.Module, Tensor]:
+    return FarBranch(), torch.ones(2, 3)
+
+
 def cached() -> tuple[nn.Module, Tensor]:
     return Cached(), torch.ones(4, 3)
 
