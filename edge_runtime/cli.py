@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # a service manager stops us with SIGTERM: leave as on Ctrl-C, so that workers end and temporary files go
     # and a closed terminal or ssh connection with SIGHUP
     for wish in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(wish, _stop)
+        if signal.getsignal(wish) is not signal.SIG_IGN:  # whoever said nohup meant it
+            signal.signal(wish, _stop)
     try:
         status = _dispatch(words)
         sys.stdout.flush()  # here a reader that left is expected; at exit Python would call it an error

@@ -1,6 +1,7 @@
 """Artifacts for every test, and the rule that in CI a skipped test is a failed one."""
 
 import os
+import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from tests import fakes
 # the same examples on every machine and run; deadlines would measure the machine
 settings.register_profile("edge", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("edge")
+
+# A shell that starts us in the background lets Ctrl-C be ignored, and children inherit that; some tests send it to them
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Maker = Callable[..., Path]
 

@@ -371,3 +371,34 @@ def test_a_terminal_of_another_encoding_gets_escapes_and_no_crash(tiny_edge: Pat
     assert done.returncode == 3
     assert b"no such artifact \\u2013" in done.stderr
     assert b"\\udcff" in done.stderr
+
+
+@pytest.mark.parametrize(("nohup", "status"), [(False, 130), (True, 0)])
+def test_a_closed_terminal_ends_a_run_unless_nohup_was_said(nohup: bool, status: int) -> None:
+    code = f"""
+import os, signal, sys
+if {nohup}:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+from edge_runtime import cli
+cli.VERBS["hang"] = cli.Verb("", "hanging:up")
+hanging = type(sys)("hanging")
+hanging.up = lambda words: os.kill(os.getpid(), signal.SIGHUP) or 0
+sys.modules["hanging"] = hanging
+sys.exit(cli.main(["hang"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+
+
+def test_a_closed_stdout_is_no_bug_of_ours(tiny_edge: Path) -> None:
+    words = f"{sys.executable} -m edge_runtime info {tiny_edge} >&-"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_stdout_is_told_in_one_paragraph(tiny_edge: Path) -> None:
+    words = f"{sys.executable} -m edge_runtime info {tiny_edge} --json >/dev/full"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("edge: no space left on device")
+    assert "Traceback" not in done.stderr
