@@ -19,7 +19,7 @@ from edge_runtime.units import Text, duration, size
 
 HERE = Path(__file__).resolve().parent
 EDGE = (sys.executable, "-m", "edge_runtime")
-BENCH_BUDGET = "60s"  # each; the demo is to end within four minutes on two cores
+BENCH_BUDGET = "45s"  # each; the demo is to end within four minutes on two cores
 MARKER = ".made-by-make-demo"
 
 

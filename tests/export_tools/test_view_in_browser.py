@@ -31,10 +31,13 @@ def address(tmp_path: Path) -> Iterator[str]:
         assert server.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
         assert found is not None
-        yield found[0]
-        server.send_signal(signal.SIGINT)
-        server.communicate(timeout=20)
-        assert server.returncode == 130
+        try:
+            yield found[0]
+            server.send_signal(signal.SIGINT)
+            server.communicate(timeout=20)
+            assert server.returncode == 130
+        finally:
+            server.kill()
 
 
 def test_a_browser_draws_the_graph_with_its_operator_and_ports(address: str) -> None:
