@@ -40,12 +40,13 @@ class Artifact:
         return files.inside(self.path, variant.files[0].path, error=ManifestError)
 
     def verify_variant(self, variant: Variant, *, hash_file: HashFile | None = None) -> None:
-        """Hash the variant's files; raise ManifestError for a missing one, HashMismatch for a changed one.
+        """Hash the variant's files; raise ManifestError for a missing or unnamed one, HashMismatch for a changed.
 
         hash_file: how a file is hashed, in full unless given.
         """
         for file in variant.files:
             self._verify_file(file, hash_file or _in_full)
+        self._refuse_unnamed(self.model_path(variant).parent)
 
     def verify(self) -> int:
         """Hash every file the manifest names; return how many there were."""
@@ -66,6 +67,15 @@ class Artifact:
     def size_bytes(self, variant: Variant) -> int:
         """Return the size of the variant's files, as the manifest says it."""
         return sum(file.bytes for file in variant.files)
+
+    def _refuse_unnamed(self, folder: Path) -> None:
+        # a model may name weights beside it: onnxruntime reads them, so nothing may lie there that was not hashed
+        known = {manifest.FILE_NAME, f"{manifest.FILE_NAME}.sig", *(case.path for case in self.manifest.golden)}
+        known |= {file.path for variant in self.manifest.variants for file in variant.files}
+        for found in folder.rglob("*"):
+            name = found.relative_to(self.path).as_posix()
+            if name not in known and (found.is_symlink() or not found.is_dir()):
+                raise ManifestError(f"{name} is not in the manifest", str(self.path), f"remove it, or {_RESTORE}")
 
     def _verify_file(self, file: File, hash_file: HashFile) -> None:
         path = self._existing(file.path)

@@ -122,6 +122,10 @@ class Fields:
                 )
         return tuple(values)
 
+    def leave(self, key: str) -> None:
+        """Take no notice of a key that may be there."""
+        self._values.pop(key, None)
+
     def names(self) -> tuple[str, ...]:
         """Return the keys that have not been read yet, for objects whose keys are data."""
         return tuple(self._values)

@@ -188,6 +188,7 @@ def load_record(path: str | Path) -> Record:
 def parse(text: str | bytes, *, where: str) -> Record:
     """Read a record from JSON text; raises RecordError naming `where` and the field."""
     fields = decode.document(text, where=where, error=RecordError)
+    fields.leave("summary")  # what `--json` adds on stdout, and people redirect into a file: it is computed anew
     decode.envelope(fields, kind=KIND, schema=SCHEMA, what="record")
     record = Record(
         created=fields.string("created", limit=40),

@@ -116,6 +116,11 @@ def conduct(
     loses one round.
     Raises what the workers raise; see `launch.run_worker`.
     """
+    names = [entry.name for entry in entries]
+    if not names or len(set(names)) != len(names):
+        raise UsageError(
+            f"contenders named {names}", "rounds.conduct", "give at least one, each with a name of its own"
+        )
     run = _Run(entries, plan, board=board, inputs=inputs, progress=progress)
     run.measure_memory()
     longest_s = 0.0
@@ -140,22 +145,32 @@ def measure(
     inputs: arrays by input name; None takes the first golden case. Returns raw samples, memory and environment.
     Raises WrongInput when the inputs don't fit, and what the workers raise.
     """
+    if inputs is not None:
+        model.bind(**inputs)  # refuses what doesn't fit before any worker starts
+    chosen = plan or Plan(threads=model.threads, budget_s=30.0)
+    return measure_artifact(model.artifact, model.variant.name, inputs, plan=chosen, progress=progress)
+
+
+def measure_artifact(
+    artifact: Artifact,
+    variant: str,
+    inputs: "Mapping[str, Array] | None" = None,
+    *,
+    plan: Plan,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Record:
+    """Measure a variant without loading it here: pages of onnxruntime that we had too would not count as the worker's.
+
+    inputs: as `measure`. Raises what the workers raise, WrongInput for inputs that don't fit among it.
+    """
     from edge_runtime import npz  # noqa: PLC0415 - `bench` plans rounds without numpy
 
-    chosen = plan or Plan(threads=model.threads, budget_s=30.0)
     with tempfile.TemporaryDirectory(prefix="edge-measure-") as folder:
         path = None
         if inputs is not None:
-            model.bind(**inputs)  # refuses what doesn't fit before any worker starts
             path = Path(folder, "inputs.npz")
             npz.write(path, dict(inputs))
-        return conduct(
-            [own_entry(model.artifact, model.variant.name)],
-            chosen,
-            board="local",
-            inputs=path,
-            progress=progress,
-        )
+        return conduct([own_entry(artifact, variant)], plan, board="local", inputs=path, progress=progress)
 
 
 def own_entry(artifact: Artifact, variant: str) -> Entry:

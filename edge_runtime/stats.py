@@ -52,6 +52,33 @@ def supports(count: int, rank: float) -> bool:
     return share**count <= tail and (1 - share) ** count <= tail
 
 
+def order_interval(ordered_ns: Sequence[int], rank: float) -> Interval:
+    """Return a percentile of sorted samples with the order-statistic interval of at least 95 % confidence.
+
+    ordered_ns: sorted, and enough of them for `supports`. The limits are samples too: the number that lie below the
+    true percentile is binomial, whatever the distribution, as long as the samples are independent.
+    Source: Hahn & Meeker, Statistical Intervals (1991), section 5.2.
+    """
+    count, share = len(ordered_ns), rank / 100
+    low, high = _binomial_quantiles(count, share, (1 - CONFIDENCE) / 2)
+    # ranks count from 1; the upper limit is the sample after the quantile
+    limits = ordered_ns[max(low, 1) - 1], ordered_ns[min(high, count - 1)]
+    return Interval(percentile(ordered_ns, rank), *limits)
+
+
+def _binomial_quantiles(count: int, share: float, tail: float) -> tuple[int, int]:
+    """Return the least k with P(X <= k) >= tail, and the least with P(X <= k) >= 1 - tail, X binomial."""
+    total, found = 0.0, -1
+    for k in range(count + 1):
+        log_choices = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
+        total += math.exp(log_choices + k * math.log(share) + (count - k) * math.log1p(-share))
+        if found < 0 and total >= tail:
+            found = k
+        if total >= 1 - tail:
+            return found, k
+    return found, count
+
+
 def launch_interval(values: Sequence[float]) -> Interval:
     """Return the geometric mean of one positive value per launch, with a t interval on the logarithms.
 

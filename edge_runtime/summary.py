@@ -10,10 +10,17 @@ from statistics import fmean
 from typing import Any
 
 from edge_runtime.record import MeasuredContender, MemoryLaunch, Record
-from edge_runtime.stats import Interval, launch_interval, paired_ratio, percentile, supports, verdict
+from edge_runtime.stats import (
+    Interval,
+    launch_interval,
+    order_interval,
+    paired_ratio,
+    percentile,
+    supports,
+    verdict,
+)
 
 NS_PER_S = 1_000_000_000
-PERCENTILES = (("p50", 50.0), ("p90", 90.0), ("p99", 99.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,16 +165,17 @@ def _standing(record: Record, contender: MeasuredContender) -> Standing:
 
 
 def _latency(blocks: list[tuple[int, ...]], samples: int) -> Latency:
-    by_rank = {
-        name: launch_interval([percentile(block, rank) for block in blocks]) if supports(samples, rank) else None
-        for name, rank in PERCENTILES
-    }
+    # A launch's own p90 needs enough samples of its own; a p99 needs more than one launch has, so it is taken of all
+    # samples together: its interval is that of their order, which says nothing of how launches differ.
+    every = sorted(sample for block in blocks for sample in block)
     lows, highs = [min(block) for block in blocks], [max(block) for block in blocks]
     return Latency(
         min=Interval(min(lows), min(lows), max(lows)),
-        p50=by_rank["p50"] or launch_interval([percentile(block, 50) for block in blocks]),
-        p90=by_rank["p90"],
-        p99=by_rank["p99"],
+        p50=launch_interval([percentile(block, 50) for block in blocks]),
+        p90=launch_interval([percentile(block, 90) for block in blocks])
+        if supports(min(map(len, blocks)), 90)
+        else None,
+        p99=order_interval(every, 99) if supports(samples, 99) else None,
         max=Interval(max(highs), min(highs), max(highs)),
         mean=launch_interval([fmean(block) for block in blocks]),
     )

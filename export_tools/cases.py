@@ -116,7 +116,7 @@ def made_example(specs: Sequence[TensorSpec], *, seed: int) -> dict[str, Array]:
     }
 
 
-def tested_sizes(cases: Sequence[Case], port: Port) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
+def sizes_of(cases: Sequence[Case], port: Port) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
     """Return the sizes that each dynamic dimension of an input had over all cases, or None without one."""
     found = {
         name: tuple(sorted({case.inputs[port.name].shape[axis] for case in cases}))

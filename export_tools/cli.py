@@ -43,7 +43,11 @@ def export(argv: list[str]) -> int:
 
 def view(argv: list[str]) -> int:
     """Serve a model's graph with netron on loopback until Ctrl-C."""
-    parser = verb_parser("view", "Open the graph of an artifact or an .onnx file in netron.", VIEW_EXAMPLES)
+    summary = (
+        "Open the graph of an artifact or an .onnx file in netron, served on loopback.\n"
+        "The model stays on this machine; netron's page itself reports usage to its authors when it is online."
+    )
+    parser = verb_parser("view", summary, VIEW_EXAMPLES)
     parser.add_argument("model", metavar="NAME.edge|FILE.onnx", type=Path, help="an artifact's folder, or a file")
     parser.add_argument("--variant", default=AUTO, help="a name from edge info (default: the reference)")
     parser.add_argument("--no-browser", action="store_true", help="print the address and only serve")

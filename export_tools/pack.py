@@ -15,7 +15,7 @@ from edge_runtime import manifest as manifests
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.errors import UsageError
 from edge_runtime.manifest import GoldenCase, Manifest, Port, Shape, Variant
-from export_tools.cases import Case, tested_sizes
+from export_tools.cases import Case, sizes_of
 from export_tools.convert import Conversion
 from export_tools.request import ExportRequest
 from export_tools.verify import Answers, Verification
@@ -154,7 +154,7 @@ def _described(request: ExportRequest, contents: Contents, variant: Variant, gol
         requires_onnxruntime=least_onnxruntime(conversion.opset_written, conversion.ir),
         requires_opset=conversion.opset_written,
         requires_ir=conversion.ir,
-        inputs=tuple(replace(port, tested=tested_sizes(contents.cases, port)) for port in contents.inputs),
+        inputs=tuple(replace(port, tested=sizes_of(contents.cases, port)) for port in contents.inputs),
         outputs=tuple(
             Port(name=name, dtype=shown[name].dtype.name, shape=shape) for name, shape in contents.outputs.items()
         ),

@@ -1,12 +1,11 @@
 """What an export is asked to do: flags or arguments, checked once, then frozen."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from edge_runtime import decode
 from edge_runtime.errors import UsageError
@@ -236,7 +235,7 @@ def _tensor_spec(text: str) -> TensorSpec:
         hint = f"NAME=1x3x224x224:float32 or FILE.npz; dtypes are {', '.join(DTYPES)}"
         raise UsageError(f"{text!r} is no example", "--example", hint)
     shape = () if found["shape"] == "scalar" else tuple(int(size) for size in found["shape"].split("x"))
-    if 0 in shape or np.prod(shape, dtype=object) > MAX_EXAMPLE_ELEMENTS:
+    if 0 in shape or math.prod(shape) > MAX_EXAMPLE_ELEMENTS:
         raise UsageError(f"{text!r} is empty or enormous", "--example", f"1 to {MAX_EXAMPLE_ELEMENTS} elements")
     return TensorSpec(name=found["name"], shape=shape, dtype=found["dtype"])
 

@@ -30,6 +30,8 @@ class TorchProcess:
     """
 
     def __init__(self, where: str, *, cwd: str, timeout_s: float) -> None:
+        if not Path(cwd).is_dir():
+            raise SourceError("no such folder to start from", cwd, "export again, or give the source anew")
         self._where, self._timeout_s = where, timeout_s
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._pending = b""
@@ -40,8 +42,6 @@ class TorchProcess:
             "PYTHONPATH": os.pathsep.join(filter(None, (package_root, inherited))),
             "PYTHONHASHSEED": "0",  # an exporter that walks a set writes the same file every time
         }
-        if not Path(cwd).is_dir():
-            raise SourceError("no such folder to start from", cwd, "export again, or give the source anew")
         # -P: a file torch.py in the working directory must not become torch. The worker adds the directory later,
         # when all that it needs itself is imported
         self._process = subprocess.Popen(

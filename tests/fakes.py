@@ -16,6 +16,7 @@ from edge_runtime.manifest import File, GoldenCase, Manifest, Port, Variant
 from edge_runtime.npz import Array
 
 Case = Mapping[str, Array]
+Shaped = tuple[int, Sequence[int | str]]  # element type, shape
 
 
 @dataclass
@@ -63,7 +64,7 @@ def tiny() -> Sample:
 
 def pair() -> Sample:
     """Two inputs that share a dimension: float32[batch, 3] + float32[batch, 3]."""
-    shape = (TensorProto.FLOAT, ["batch", 3])
+    shape: Shaped = (TensorProto.FLOAT, ["batch", 3])
     ones = np.ones((2, 3), "f4")
     return _sample([_op("Add", ["a", "b"], "sum")], {"a": shape, "b": shape}, {"sum": shape}, [{"a": ones, "b": ones}])
 
@@ -104,7 +105,7 @@ def scalar() -> Sample:
 
 def echo() -> Sample:
     """float32[n] → the same, which an engine is tempted to hand back without a copy."""
-    shape = (TensorProto.FLOAT, ["n"])
+    shape: Shaped = (TensorProto.FLOAT, ["n"])
     return _sample([_op("Identity", ["x"], "y")], {"x": shape}, {"y": shape}, [{"x": np.array([1, 2], "f4")}])
 
 
@@ -182,8 +183,8 @@ def golden_case(path: Path, file: Path, outputs: Sequence[str], *, variant: str 
 
 def _sample(
     nodes: Sequence[onnx.NodeProto],
-    inputs: Mapping[str, tuple[int, list[int | str]]],
-    outputs: Mapping[str, tuple[int, list[int | str]]],
+    inputs: Mapping[str, Shaped],
+    outputs: Mapping[str, Shaped],
     cases: Sequence[Case],
     weights: Mapping[str, Array] | None = None,
 ) -> Sample:

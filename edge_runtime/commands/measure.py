@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from edge_runtime import summary, units
+from edge_runtime.artifact import open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.environment import available_cpus
 from edge_runtime.files import refuse_taken
 from edge_runtime.record import Record
-from edge_runtime.rounds import Plan, Progress
-from edge_runtime.rounds import measure as measured
+from edge_runtime.rounds import Plan, Progress, measure_artifact
 from edge_runtime.stats import Interval
 
 EXAMPLES = (
@@ -40,11 +40,12 @@ def measure(argv: list[str]) -> int:
     if options.output is not None:
         refuse_taken(options.output, replace=options.force)
     plan = Plan(rounds=options.launches, budget_s=options.budget, precision=options.precision, threads=options.threads)
-    from edge_runtime.model import load  # noqa: PLC0415 - `--help` and wrong flags must not wait for onnxruntime
-
-    with load(options.artifact, variant=options.variant, threads=options.threads) as model:
-        inputs = read_inputs(options.input, model.inputs) if options.input else None
-        record = measured(model, inputs, plan=plan, progress=lambda now: console.progress(_told(now)))
+    artifact = open_artifact(options.artifact)
+    variant = artifact.variant(options.variant)
+    inputs = read_inputs(options.input, artifact.manifest.inputs) if options.input else None
+    record = measure_artifact(
+        artifact, variant.name, inputs, plan=plan, progress=lambda now: console.progress(_told(now))
+    )
     console.clear_line()
     if options.output is not None:
         record.save(options.output)

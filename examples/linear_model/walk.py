@@ -66,7 +66,8 @@ def look_at(artifact: str) -> None:
     """Serve the graph with netron, read the page once, stop the server."""
     words = (*EDGE, "view", artifact, "--no-browser", "--port", "0")
     print(f"$ edge view {artifact} --no-browser", flush=True)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
+    # its stderr would say "interrupted" when we stop it, which is what we want
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None
             address = re.search(r"http://\S+", server.stdout.readline())

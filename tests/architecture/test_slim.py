@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+START_WORDS = [["--help"], ["--version"], ["info", "ARTIFACT"], ["run", "--help"], ["measure", "--help"]]
 HEAVY = ("torch", "onnx", "rich", "numpy", "onnxruntime", "onnxscript", "psutil", "netron")
 
 
@@ -28,10 +29,7 @@ def loaded_after(code: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stderr.split()}
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["--help"], ["--version"], ["info", "ARTIFACT"], ["run", "--help"], ["measure", "--help"], ["profile", "--help"]],
-)
+@pytest.mark.parametrize("words", START_WORDS)
 def test_the_command_line_loads_nothing_heavy_before_a_verb_needs_it(tiny_edge: Path, words: list[str]) -> None:
     words = [str(tiny_edge) if word == "ARTIFACT" else word for word in words]
     loaded = loaded_after(f"from edge_runtime.cli import main\nassert main({words!r}) == 0")
@@ -52,12 +50,13 @@ def test_a_called_model_loads_numpy_and_onnxruntime_and_no_other_package(tiny_ed
 
 # Python runs a .pth file's import lines at every start, in workers too. The first finder asked refuses what is neither
 # standard library nor allowed, and each process leaves a file that says the hook was there.
-GUARD = '''
+GUARD = """
 import os
 import sys
 
 # "org": the standard library asks for Jython's org.python.core
-ALLOWED = set(sys.stdlib_module_names) | {"numpy", "onnxruntime", "edge_runtime", "slim_guard", "sitecustomize", "usercustomize", "org"}
+ALLOWED = {"numpy", "onnxruntime", "edge_runtime", "slim_guard", "sitecustomize", "usercustomize", "org"}
+ALLOWED |= set(sys.stdlib_module_names)
 
 
 class Guard:
@@ -74,9 +73,9 @@ class Guard:
 if "SLIM_MARKS" in os.environ:
     sys.meta_path.insert(0, Guard)
     # an .pth line runs before -m is known; the whole command stands in /proc
-    with open("/proc/self/cmdline") as command, open(os.path.join(os.environ["SLIM_MARKS"], f"{os.getpid()}"), "w") as mark:
+    with open("/proc/self/cmdline") as command, open(f"{os.environ['SLIM_MARKS']}/{os.getpid()}", "w") as mark:
         mark.write(command.read().replace("\\0", " "))
-'''
+"""
 
 
 class Slim(NamedTuple):

@@ -24,7 +24,7 @@ wrong = options.get("wrong") == job["kind"]
 
 
 def send(event: str, **told: object) -> None:
-    print(json.dumps({"event": event, **told}))
+    sys.stdout.write(json.dumps({"event": event, **told}) + "\n")
 
 
 send("hello", protocol=1)

@@ -134,9 +134,7 @@ def test_run_prints_what_the_model_answers(tiny_edge: Path, inputs: Path, capsys
     assert capsys.readouterr().out.startswith(f"output  float32[2, 1]  {answer['values'][0]:.6g}")
 
 
-def test_run_writes_its_outputs_once_and_again_only_by_force(
-    tiny_edge: Path, tmp_path: Path, capsys: Captured
-) -> None:
+def test_run_writes_its_outputs_once_and_again_only_by_force(tiny_edge: Path, tmp_path: Path, capsys: Captured) -> None:
     case, out = tiny_edge / "golden" / "case1.npz", tmp_path / "out.npz"
     words = ["run", str(tiny_edge), "--input", str(case), "-o", str(out), "--repeat", "3"]
     assert main(words) == 0
@@ -180,15 +178,15 @@ def test_run_says_that_nan_went_through_and_json_stays_json(
     ],
 )
 def test_inputs_that_do_not_fit_are_told_by_name(
-    tiny_edge: Path, tmp_path: Path, inputs: Path, capsys: Captured, given: list[str], code: int, told: str
+    tiny_edge: Path, inputs: Path, capsys: Captured, *, given: list[str], code: int, told: str
 ) -> None:
-    np.save(tmp_path / "wide.npy", np.ones((2, 14), "f4"))
-    np.save(tmp_path / "double.npy", np.ones((2, 13)))
+    np.save(inputs.parent / "wide.npy", np.ones((2, 14), "f4"))
+    np.save(inputs.parent / "double.npy", np.ones((2, 13)))
     places = {
         "file": inputs,
         "golden": tiny_edge / "golden" / "case0.npz",
-        "wide": tmp_path / "wide.npy",
-        "double": tmp_path / "double.npy",
+        "wide": inputs.parent / "wide.npy",
+        "double": inputs.parent / "double.npy",
     }
     words = [word for text in given for word in ("--input", text.format(**places))]
     assert main(["run", str(tiny_edge), *words]) == code
@@ -306,7 +304,7 @@ def test_a_reader_that_leaves_early_is_no_error(tiny_edge: Path) -> None:
         os.close(read)
         done = subprocess.run(
             [sys.executable, "-m", "edge_runtime", *words],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},  # buffered, as a user's shell has it
             stdout=write,
             stderr=subprocess.PIPE,
             timeout=30,
@@ -321,7 +319,9 @@ def test_a_bug_of_ours_exits_70_and_keeps_its_traceback_in_a_file(tmp_path: Path
     breaking = "import json\ndef broken(*_, **__): raise ZeroDivisionError('unforeseen')\njson.loads = broken"
     (tmp_path / "x.edge").mkdir()
     (tmp_path / "x.edge" / "manifest.json").write_text("{}")
-    done = edge("info", str(tmp_path / "x.edge"), before=f"{breaking}\nimport tempfile\ntempfile.tempdir = {str(tmp_path)!r}")
+    done = edge(
+        "info", str(tmp_path / "x.edge"), before=f"{breaking}\nimport tempfile\ntempfile.tempdir = {str(tmp_path)!r}"
+    )
     assert done.returncode == 70
     (report,) = tmp_path.glob("edge-bug-*.txt")
     assert done.stderr == (

@@ -41,13 +41,13 @@ def read(text: str | bytes) -> decode.Fields:
 @given(value=json_values)
 def test_any_value_is_read_or_refused_by_name(reader: str, value: Any) -> None:
     fields = read(json.dumps({"k": value}))
+    refused: ManifestError | None = None
     try:
         READERS[reader](fields)
-    except ManifestError as error:
-        assert error.what.startswith("k")
-        assert error.where == "x.json"
-    else:
         fields.finish()
+    except ManifestError as error:
+        refused = error
+    assert refused is None or (refused.what.startswith("k"), refused.where) == (True, "x.json")
 
 
 @given(st.binary() | st.text().map(str.encode))
@@ -122,8 +122,8 @@ def test_leftovers_are_refused_and_named() -> None:
 
 def test_null_is_none_only_where_it_is_allowed() -> None:
     assert read('{"k": null}').optional("k", lambda _: 1) is None
+    fields = read("{}")
     with pytest.raises(ManifestError, match="k is missing"):
-        fields = read("{}")
         fields.optional("k", fields.integer)
 
 

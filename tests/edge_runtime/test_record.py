@@ -146,7 +146,7 @@ def test_one_changed_field_gives_a_record_or_a_record_error(place: tuple[Any, ..
     [
         (("schema",), 2, "reads up to 1"),
         (("kind",), "edge-artifact", "expected 'edge-record'"),
-        (("summary",), {}, "unknown keys: summary"),
+        (("verdict",), {}, "unknown keys: verdict"),
         (("launches", 0, "contender"), "ghost", "no contender of this record"),
         (("memory", 0, "contender"), "ghost", "no contender of this record"),
         (("launches", 0, "block_ns"), [], "empty in a valid launch"),
@@ -179,3 +179,8 @@ def test_what_is_no_record_at_all_is_refused_with_its_path(tmp_path: Path) -> No
 def test_what_a_worker_garbles_is_the_workers_fault() -> None:
     with pytest.raises(WorkerLost, match=r"timing\.contender is a number"):
         launch_of_worker({**document()["launches"][0], "contender": 3.0}, where="edge")
+
+
+def test_what_json_printed_on_stdout_is_a_record_too_and_its_summary_is_not_believed() -> None:
+    printed = {**document(), "summary": {"contenders": {"edge": "a hundred times faster"}}}
+    assert parse(json.dumps(printed), where="stdout.json") == RECORD

@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,7 @@ def test_over_as_many_rounds_as_contenders_each_stands_in_each_place_once(count:
 
 def test_two_turn_like_ab_ba_and_three_change_their_neighbours() -> None:
     assert [turning_order(2, index) for index in range(3)] == [(0, 1), (1, 0), (0, 1)]
-    followers = Counter(
-        pair
-        for index in range(6)
-        for order in [turning_order(3, index)]
-        for pair in zip(order, order[1:], strict=False)
-    )
+    followers = Counter(pair for index in range(6) for order in [turning_order(3, index)] for pair in pairwise(order))
     assert set(followers.values()) == {2}
     assert len(followers) == 6
 

@@ -94,7 +94,7 @@ def test_an_unpaired_ratio_is_welchs_test(above: list[float], below: list[float]
 def test_an_unpaired_ratio_without_spread_or_launches_says_so() -> None:
     assert stats.unpaired_ratio([4.0], [2.0, 2.0]).low is None
     same = stats.unpaired_ratio([4.0, 4.0], [2.0, 2.0])
-    assert (same.low, same.high) == (pytest.approx(2.0), pytest.approx(2.0))
+    assert [same.low, same.high] == pytest.approx([2.0, 2.0])
 
 
 @pytest.mark.parametrize(
@@ -154,3 +154,23 @@ def test_equal_contenders_are_called_different_in_at_most_one_run_of_twenty() ->
 def test_a_real_difference_is_found() -> None:
     source = random.Random(9)
     assert stats.verdict(stats.paired_ratio(*rounds_of_noise(source, 1.3, 8)), margin=MARGIN) == "faster"
+
+
+@pytest.mark.parametrize(("count", "rank"), [(368, 99), (1000, 99), (5000, 90), (72, 95), (40, 50)])
+def test_order_statistic_limits_are_those_of_the_binomial(count: int, rank: float) -> None:
+    ordered = range(1, count + 1)  # a sample's value is its rank
+    found = stats.order_interval(ordered, rank)
+    assert found.low == scipy_stats.binom.ppf(0.025, count, rank / 100)
+    assert found.high == scipy_stats.binom.ppf(0.975, count, rank / 100) + 1
+    assert found.estimate == stats.percentile(ordered, rank)
+
+
+def test_order_statistic_intervals_of_p99_cover_what_they_promise() -> None:
+    source, covered, trials = random.Random(99), 0, 400
+    truth = 1e6 * float(scipy_stats.lognorm.ppf(0.99, 0.3))
+    for _ in range(trials):
+        found = stats.order_interval(sorted(round(1e6 * source.lognormvariate(0, 0.3)) for _ in range(1000)), 99)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= truth <= found.high
+    assert covered / trials >= 0.94

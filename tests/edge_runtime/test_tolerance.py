@@ -16,7 +16,7 @@ floats = hnp.arrays(
 
 
 @given(floats)
-def test_an_array_equals_itself_to_the_bit_nan_and_all(array: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_an_array_equals_itself_to_the_bit_nan_and_all(array: np.ndarray) -> None:
     found = compare(array, array.copy(), EXACT)
     assert (found.ok, found.max_abs, found.max_rel, found.ratio, found.problem) == (True, 0.0, 0.0, 0.0, "")
 
@@ -33,14 +33,14 @@ def test_an_absolute_tolerance_does_not_care_which_side_is_called_wanted(data: s
 
 
 @given(hnp.arrays("f4", 4, elements=st.floats(-1e4, 1e4, width=32)), st.floats(0, 1), st.floats(0, 1))
-def test_more_tolerance_never_fails_what_passed(wanted: np.ndarray, small: float, more: float) -> None:  # type: ignore[type-arg]
+def test_more_tolerance_never_fails_what_passed(wanted: np.ndarray, small: float, more: float) -> None:
     got = wanted + np.float32(0.25)
     if compare(got, wanted, Tolerance(abs=small, rel=small)).ok:
         assert compare(got, wanted, Tolerance(abs=small + more, rel=small + more)).ok
 
 
 @given(hnp.arrays("f4", 4, elements=st.floats(-1e4, 1e4, width=32)), st.floats(1e-6, 1))
-def test_a_ratio_above_one_is_what_fails(wanted: np.ndarray, limit: float) -> None:  # type: ignore[type-arg]
+def test_a_ratio_above_one_is_what_fails(wanted: np.ndarray, limit: float) -> None:
     found = compare(wanted + np.float32(0.125), wanted, Tolerance(abs=limit, rel=0.0))
     assume(abs(found.ratio - 1) > 1e-9)
     assert found.ok == (found.ratio <= 1)
@@ -116,7 +116,7 @@ def test_the_two_ends_of_a_dtype_are_far_apart_without_a_warning() -> None:
     ("got", "wanted"),
     [(np.zeros(2, "f4"), np.zeros(2, "f8")), (np.zeros(2, "f4"), np.zeros((2, 1), "f4")), (np.zeros(1), np.zeros(()))],
 )
-def test_another_dtype_or_shape_is_refused_in_words(got: np.ndarray, wanted: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_another_dtype_or_shape_is_refused_in_words(got: np.ndarray, wanted: np.ndarray) -> None:
     found = compare(got, wanted, Tolerance(abs=1e30, rel=1e30))
     assert (found.ok, found.problem) == (False, f"is {describe(got)}, expected {describe(wanted)}")
 

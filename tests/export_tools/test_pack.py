@@ -1,0 +1,84 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime import check, npz
+from edge_runtime.errors import OutputExists, UsageError
+from export_tools.cases import Case
+from export_tools.pack import MAX_GOLDEN, Contents, created, least_onnxruntime, pack
+from export_tools.pipeline import Exported
+from export_tools.request import ExportRequest, SourceSpec
+from export_tools.verify import Answers
+
+
+def contents(linear: Exported, rows: int, count: int) -> Contents:
+    """Return what the linear model's artifact is made of, with so many cases of so many rows."""
+    artifact = linear.artifact
+    first = next(artifact.golden(artifact.variant()))
+    cases = tuple(Case(f"case-{index}", {"x": np.resize(first.inputs["x"], (rows, 13))}, {}) for index in range(count))
+    answers = tuple(Answers({"output": np.resize(first.outputs["output"], (rows, 1))}, None) for _ in cases)
+    row = linear.verification.rows[0]
+    return Contents(
+        conversion=replace(linear.conversion, model=artifact.model_path(artifact.variant())),
+        verification=replace(linear.verification, rows=tuple(replace(row, case=case.name) for case in cases)),
+        inputs=artifact.manifest.inputs,
+        outputs={port.name: port.shape for port in artifact.manifest.outputs},
+        cases=cases,
+        answers=answers,
+        weights_sha256="0" * 64,
+        torch_version="2",
+    )
+
+
+def request(output: Path) -> ExportRequest:
+    return ExportRequest(source=SourceSpec(entry="a.py:b"), output=output, name="packed", origin="a.py:b")
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "kept"), [(4, 3, 3), (4, 40, MAX_GOLDEN), (200_000, 5, 2), (1_000_000, 2, 1)]
+)
+def test_golden_cases_are_bounded_in_number_and_bytes_but_the_first_is_there(
+    linear: Exported, tmp_path: Path, rows: int, count: int, kept: int
+) -> None:
+    artifact = pack(request(tmp_path / "a.edge"), contents(linear, rows, count))
+    assert [case.path for case in artifact.manifest.golden] == [f"golden/case-{index}.npz" for index in range(kept)]
+    assert set(npz.read(artifact.path / "golden/case-0.npz")) == {"input/x", "output/output"}
+
+
+def test_a_packed_artifact_passes_its_check(linear: Exported, tmp_path: Path) -> None:
+    assert check(pack(request(tmp_path / "a.edge"), contents(linear, 4, 2)).path).ok
+
+
+def test_what_is_there_is_not_replaced_and_nothing_half_written_stays(linear: Exported, tmp_path: Path) -> None:
+    (tmp_path / "a.edge").mkdir()
+    with pytest.raises(OutputExists):
+        pack(request(tmp_path / "a.edge"), contents(linear, 4, 1))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.edge"]
+
+
+@pytest.mark.parametrize(
+    ("opset", "ir", "release"),
+    [
+        (11, 6, "1.13"),
+        (17, 8, "1.13"),
+        (18, 8, "1.14"),
+        (17, 9, "1.16"),
+        (20, 9, "1.17"),
+        (18, 10, "1.18"),
+        (22, 10, "1.32"),
+    ],
+)
+def test_the_least_onnxruntime_takes_both_the_opset_and_the_ir(opset: int, ir: int, release: str) -> None:
+    assert least_onnxruntime(opset, ir) == release
+
+
+def test_the_date_honours_the_reproducible_builds_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    assert created() == "1970-01-01T00:00:00Z"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH"):
+        created()
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    assert created() > "2025-01-01T00:00:00Z"
