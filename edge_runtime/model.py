@@ -119,6 +119,7 @@ class Model:
         self._check_finite = check_finite
         self._output_names = [port.name for port in self.outputs]
         self._plans = tuple((port.name, door.numpy_dtype(port.dtype), port.shape) for port in self.inputs)
+        self._fast = tuple((name, dtype) for name, dtype, _ in self._plans)
         self._names = tuple(port.name for port in self.inputs)
         self._pool: dict[tuple[tuple[int, ...], ...], _Kept] = {}
         self._lock = threading.Lock()
@@ -133,15 +134,16 @@ class Model:
         Raises WrongInput naming the input, what came and what is expected; UsageError after `close` or in a process
         forked since `load`; NonFiniteOutput when that check was asked for.
         """
-        kept = None
-        if len(inputs) == len(self._plans):
-            try:
-                shapes = tuple([inputs[name].shape for name in self._names])
-            except (KeyError, AttributeError):
-                self._check(inputs)  # tells which
-                raise
-            kept = self._pool.get(shapes)
-        if kept is None or not self._same_dtypes(inputs):
+        kept, shapes = None, []
+        for name, dtype in self._fast:
+            array = inputs.get(name)
+            # numpy keeps one object for each native dtype, so identity settles nearly every call
+            if type(array) is not np.ndarray or array.dtype is not dtype:
+                break
+            shapes.append(array.shape)
+        else:
+            kept = self._pool.get(tuple(shapes))
+        if kept is None or len(inputs) != len(shapes):
             inputs = self._check(inputs)
             kept = self._keep(tuple([inputs[name].shape for name in self._names]), inputs)
         else:
@@ -154,10 +156,11 @@ class Model:
                 call = kept.free.pop()  # atomic: two threads never get the same one
             except IndexError:
                 call = self._new_call(inputs)
-            bound = call.inputs
-            for name, array in inputs.items():
-                bound[name][...] = array
-            answers = {name: array.copy() for name, array in call().items()}
+            for name, buffer in call.inputs.items():
+                buffer[...] = inputs[name]
+            answers = call().copy()
+            for name in answers:
+                answers[name] = answers[name].copy()
             kept.free.append(call)
         if self._check_finite:
             self._refuse_non_finite(answers)
@@ -203,14 +206,6 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _same_dtypes(self, inputs: Mapping[str, Array]) -> bool:
-        for name, dtype, _ in self._plans:
-            array = inputs[name]
-            # numpy keeps one object for each native dtype, so identity settles nearly every call
-            if type(array) is not np.ndarray or (array.dtype is not dtype and array.dtype != dtype):
-                return False
-        return True
 
     def _keep(self, shapes: tuple[tuple[int, ...], ...], inputs: Mapping[str, Array]) -> _Kept:
         """Return the place of these shapes in the pool, making room by the clock rule (second chance)."""
