@@ -12,17 +12,21 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime import decode, files, trust
-from edge_runtime.errors import EdgeError, InputError, Unwritable
+from edge_runtime.errors import EdgeError, InputError, Unwritable, UsageError
 
 KIND, SCHEMA = "edge-graph", 1
 MAX_NOTE_BYTES = 1 << 16
 DEFAULT_LIMIT_BYTES = 1 << 30  # a dozen ResNet-50s; $EDGE_CACHE_BYTES sets another
+MAX_DIGITS = 19  # of a count of bytes that fits 64 bits
+STALE_NS = 24 * 3600 * 10**9  # no fill takes a day: what is older was left by one that was killed
 Warn = Callable[[str], None]
 
 
@@ -61,18 +65,24 @@ def key(model_sha256: str, *, engine: str, options: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def contains(name: str) -> bool:
+    """Return whether an entry is there, without looking whether it is sound."""
+    return (folder() / f"{name}.ort").is_file()
+
+
 def find(name: str, *, warn: Warn) -> Path | None:
     """Return the entry's file when it is there and is what was written, else None.
 
-    It is hashed at its first use in a boot, later trusted by its stat record. A damaged one is removed.
+    It is hashed at its first use in a boot, later trusted by its stat record. A damaged one is removed: its bytes
+    never reach onnxruntime, which may crash on them.
     """
     path = folder() / f"{name}.ort"
     try:
-        note = _read_note(path)
-        if note is None:
+        wanted = _read_note(path)
+        if wanted is None:
             return None
         digest, _ = trust.sha256(path, folder=trust_folder(), error=CacheDamaged)
-        if digest != note:
+        if digest != wanted:
             raise CacheDamaged("its content changed", str(path), "it is made anew")
         # the time of last use decides who goes when space is short; not changing it is no reason to fail
         with contextlib.suppress(OSError):
@@ -81,26 +91,34 @@ def find(name: str, *, warn: Warn) -> Path | None:
         warn(f"a cached graph is damaged and is made anew: {problem.what} ({path})")
         remove(name)
         return None
+    except OSError:  # a folder that is closed to us: `fill` says so
+        return None
     return path
 
 
-def fill(name: str, *, model: str, make: Callable[[Path], None], warn: Warn) -> None:
-    """Let `make` write the graph to a path it is given, then publish it; failing is a warning, never an error.
+def fill(name: str, *, model: str, make: Callable[[Path], None], warn: Warn) -> Path | None:
+    """Let `make` write the graph to a path it is given, then publish and return it; failing is a warning and None.
 
     Several processes may fill one entry at once: each writes a file of its own, and the last rename wins with the
-    same content.
+    same content. What `make` raises as an EdgeError is raised here too.
     """
     place = folder()
     temporary: Path | None = None
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sweep(place)
         descriptor, text = tempfile.mkstemp(prefix=f".{name[:16]}.", suffix=".ort", dir=place)
         os.close(descriptor)
         temporary = Path(text)
         make(temporary)
         digest, size = files.sha256(temporary), temporary.stat().st_size
+        if size > limit_bytes():
+            raise Unwritable(f"it has {size} bytes, the cache may have {limit_bytes()}", str(place), "EDGE_CACHE_BYTES")
         final = place / f"{name}.ort"
-        note = {"kind": KIND, "schema": SCHEMA, "sha256": digest, "bytes": size, "model": model[:200]}
+        note = {"kind": KIND, "schema": SCHEMA, "key": name, "sha256": digest, "bytes": size, "model": model[:200]}
+        for taken in (final, _note_path(final)):
+            if taken.is_dir() and not taken.is_symlink():
+                shutil.rmtree(taken, ignore_errors=True)  # nobody but this cache names anything so
         # the note first: a graph without its note is invisible, a note without its graph is no entry
         files.write_whole(_note_path(final), decode.as_json(note).encode())
         temporary.replace(final)
@@ -108,15 +126,18 @@ def fill(name: str, *, model: str, make: Callable[[Path], None], warn: Warn) -> 
     except (OSError, Unwritable) as problem:
         reason = problem.what if isinstance(problem, EdgeError) else (problem.strerror or str(problem)).lower()
         warn(f"the optimised graph can't be cached, so each start optimises anew: {reason} ({place})")
+        return None
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    return final
 
 
 def entries() -> tuple[Entry, ...]:
     """Return what is cached, most recently used first; what has no readable note is not an entry."""
     found = []
-    for path in folder().glob("*.ort") if folder().is_dir() else ():
+    for path in _listed("*.ort"):
         with contextlib.suppress(EdgeError, OSError):
             fields = _fields(path)
             if fields is not None and not path.name.startswith("."):
@@ -126,12 +147,14 @@ def entries() -> tuple[Entry, ...]:
 
 
 def clear() -> int:
-    """Remove every entry and what interrupted fills left; return the bytes freed."""
+    """Remove every entry, what interrupted fills left and all stat records; return the bytes of graphs freed."""
     freed = 0
-    for path in (*folder().glob("*.ort"), *folder().glob("*.json"), *folder().glob(".*")):
+    for path in {*_listed("*.ort"), *_listed("*.json"), *_listed(".*")}:
         with contextlib.suppress(OSError):
-            freed += path.stat().st_size
+            size = path.lstat().st_size
             path.unlink()
+            freed += size
+    trust.forget(trust_folder())
     return freed
 
 
@@ -144,16 +167,26 @@ def remove(name: str) -> None:
 
 
 def limit_bytes() -> int:
-    """Return how large the cache may grow: ``$EDGE_CACHE_BYTES``, else 1 GiB."""
+    """Return how large the cache may grow: ``$EDGE_CACHE_BYTES``, else 1 GiB; 0 means no cache at all.
+
+    Raises UsageError for anything but a count of bytes.
+    """
     text = os.environ.get("EDGE_CACHE_BYTES", "")
-    return int(text) if text.isdigit() else DEFAULT_LIMIT_BYTES
+    if not text:
+        return DEFAULT_LIMIT_BYTES
+    if not (text.isascii() and text.isdigit() and len(text) < MAX_DIGITS):
+        raise UsageError(f"EDGE_CACHE_BYTES={text[:80]!r}", "the environment", "a count of bytes, such as 268435456")
+    return int(text)
 
 
 def _cache() -> Path:
     own, shared = os.environ.get("EDGE_CACHE"), os.environ.get("XDG_CACHE_HOME")
     if own:
         return Path(own)
-    return (Path(shared) if shared else Path.home() / ".cache") / "edge"
+    try:
+        return (Path(shared) if shared else Path.home() / ".cache") / "edge"
+    except RuntimeError:
+        return Path(os.devnull, "edge")  # a user without a home: nothing can be there, so nothing is cached
 
 
 def _cpu_identity(root: Path = Path("/")) -> str:
@@ -181,6 +214,20 @@ def _make_room(*, keep: str) -> None:
             total -= entry.bytes
 
 
+def _listed(pattern: str) -> list[Path]:
+    try:
+        return list(folder().glob(pattern))
+    except OSError:
+        return []
+
+
+def _sweep(place: Path) -> None:
+    for left in place.glob(".*"):
+        with contextlib.suppress(OSError):
+            if time.time_ns() - left.lstat().st_mtime_ns > STALE_NS:
+                left.unlink()
+
+
 def _read_note(path: Path) -> str | None:
     fields = _fields(path)
     if fields is None or not path.is_file():
@@ -195,9 +242,12 @@ def _fields(path: Path) -> tuple[str, str, int] | None:
     note = _note_path(path)
     if not note.is_file():
         return None
+    trust.refuse_foreign(note, error=CacheDamaged)  # it vouches for the graph's content
     text = files.read_bytes(note, limit_bytes=MAX_NOTE_BYTES, error=CacheDamaged)
     fields = decode.document(text, where=str(note), error=CacheDamaged)
     decode.envelope(fields, kind=KIND, schema=SCHEMA, what="cached graph")
+    if fields.string("key", limit=64) != path.stem:
+        raise CacheDamaged("its note belongs to another entry", str(note), "it is made anew")
     found = fields.string("sha256", limit=64), fields.string("model", limit=200), fields.integer("bytes")
     fields.finish()
     return found

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -25,6 +26,8 @@ from edge_runtime.errors import (
     UnsupportedModel,
     UnsupportedSystem,
     WrongInput,
+    out_of_memory,
+    short_of_memory,
 )
 from edge_runtime.manifest import Port, Variant
 from edge_runtime.npz import Array
@@ -73,35 +76,61 @@ def open_variant(
     threads: int,
     preset: str = "balanced",
     cache: bool = True,
+    fill: bool = True,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Session:
     """Open a variant: from this machine's optimised graph when there is one, else from the model, which then makes it.
 
+    fill: whether the optimised graph may be made now, which for a moment takes more memory than anything later.
     Every file is hashed in full at its first load in a boot, and trusted by its stat record later.
-    Raises ManifestError, HashMismatch, InvalidModel or UnsupportedModel.
+    Raises ManifestError, HashMismatch, InvalidModel, UnsupportedModel, or UnsupportedSystem when memory is short.
     """
     where = f"{artifact.path} ({variant.name})"
     artifact.verify_variant(variant, hash_file=_hash_once_a_boot)
-    model = artifact.model_path(variant)
-    # a graph with external data is too large for the .ort format, and is mapped by onnxruntime as it is
-    if not cache or len(variant.files) > 1:
-        return open_model(model, threads=threads, where=where, preset=preset)
-    name = graph_cache.key(variant.files[0].sha256, engine=_BUILD, options=_GRAPH_OPTIONS)
-    cached = graph_cache.find(name, warn=warn)
-    if cached is not None:
+
+    def open_file(path: Path, save_optimised: Path | None = None) -> Session:
+        return open_model(path, threads=threads, where=where, preset=preset, save_optimised=save_optimised)
+
+    def open_cached(path: Path) -> Session | None:
         try:
-            return open_model(cached, threads=threads, where=where, preset=preset)
+            session = open_file(path)
+            # its hash is the one in its note, but the two may have been brought here together
+            match_ports(session, artifact.manifest.inputs, artifact.manifest.outputs, str(path))
+        except UnsupportedSystem:  # short of memory: no fault of the entry
+            raise
         except EdgeError as problem:
-            warn(f"a cached graph can't be opened and is made anew: {problem.what} ({cached})")
+            warn(f"a cached graph can't be used and is made anew: {problem.what} ({path})")
             graph_cache.remove(name)
-    made: list[Session] = []
+            return None
+        return session
 
     def make(path: Path) -> None:
-        made.append(open_model(model, threads=threads, where=where, preset=preset, save_optimised=path))
+        # this session ends at once: one that maps the file holds half of its memory
+        open_file(model, save_optimised=path)
 
-    graph_cache.fill(name, model=where, make=make, warn=warn)
-    # where the disk refused, onnxruntime may have failed with it: the model itself needs no disk
-    return made[0] if made else open_model(model, threads=threads, where=where, preset=preset)
+    model, name = artifact.model_path(variant), graph_name(variant)
+    if not cache or not name:
+        return open_file(model)
+    found = graph_cache.find(name, warn=warn)
+    session = open_cached(found) if found else None
+    if session or not fill:
+        return session or open_file(model)
+    try:
+        made = graph_cache.fill(name, model=where, make=make, warn=warn)
+    except (InvalidModel, UnsupportedSystem) as problem:
+        # raises the same again, unless the disk refused, or memory sufficed for the model and not for both
+        session = open_file(model)
+        warn(f"the optimised graph can't be cached, so each start optimises anew: {problem.what}")
+        return session
+    return (open_cached(made) if made else None) or open_file(model)
+
+
+def graph_name(variant: Variant) -> str:
+    """Return the name under which the cache holds a variant's optimised graph; empty when it can't hold it."""
+    # a graph with external data is too large for the .ort format, and is mapped by onnxruntime as it is
+    if len(variant.files) > 1 or not graph_cache.limit_bytes():
+        return ""
+    return graph_cache.key(variant.files[0].sha256, engine=_BUILD, options=_GRAPH_OPTIONS)
 
 
 def _hash_once_a_boot(path: Path) -> str:
@@ -177,9 +206,9 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(object if name == STRING else name)
 
 
-def refuse(problem: Exception, where: str) -> NoReturn:
+def refuse(problem: Exception, where: str, hint: str = "") -> NoReturn:
     """Raise our error for an exception of onnxruntime; raise it as it is when it is not one of its own."""
-    known = problem if isinstance(problem, EdgeError) else translated(problem, where)
+    known = problem if isinstance(problem, EdgeError) else translated(problem, where, hint)
     if known is None or known is problem:
         raise problem
     raise known from problem
@@ -196,9 +225,14 @@ def refuse_newer(wanted: str, where: str) -> None:
         )
 
 
-def translated(problem: Exception, where: str) -> EdgeError | None:
-    """Return our error for an exception of onnxruntime, or None when it is not one of its own."""
+def translated(problem: Exception, where: str, hint: str = "") -> EdgeError | None:  # noqa: PLR0911 - one a cause
+    """Return our error for an exception of onnxruntime, or None when it is not one of its own.
+
+    hint: what the caller knows of a likelier cause than we do.
+    """
     message = " ".join(str(problem).split())[:600]
+    if short_of_memory(problem):
+        return out_of_memory(problem, where)
     if isinstance(problem, capi.NotImplemented):
         return UnsupportedModel(
             f"an operator has no CPU kernel: {message}", where, "export with another --opset or --exporter"
@@ -209,18 +243,24 @@ def translated(problem: Exception, where: str) -> EdgeError | None:
         "is till opset",
     )
     if any(phrase in message for phrase in newer):
-        hint = f"install a newer onnxruntime (here: {onnxruntime.__version__}), or export with a lower --opset"
-        return UnsupportedModel(f"the model is newer than this onnxruntime: {message}", where, hint)
-    if isinstance(problem, capi.InvalidArgument):
-        return WrongInput(f"onnxruntime refused the inputs: {message}", where, "compare them with: edge info")
+        upgrade = f"install a newer onnxruntime (here: {onnxruntime.__version__}), or export with a lower --opset"
+        return UnsupportedModel(f"the model is newer than this onnxruntime: {message}", where, upgrade)
+    failed = _failed_node(message)
+    if isinstance(problem, capi.InvalidArgument) and not failed:
+        return WrongInput(f"onnxruntime refused the inputs: {message}", where, hint or "compare them with: edge info")
     if isinstance(problem, capi.InvalidProtobuf | capi.InvalidGraph | capi.NoSuchFile | capi.NoModel):
         return InvalidModel(f"not a valid ONNX model: {message}", where, "export the artifact again")
     # a bound run has no exception class of its own, only this beginning
     if isinstance(problem, ONNXRUNTIME_ERRORS) or message.startswith("Error in execution"):
-        return InvalidModel(
-            f"onnxruntime failed: {message}", where, "run: edge check; if it passes, the input is to blame"
-        )
+        what = f"node {failed} failed" if failed else "onnxruntime failed"
+        return InvalidModel(f"{what}: {message}", where, hint or "run: edge check; if it passes, the input is to blame")
     return None
+
+
+def _failed_node(message: str) -> str:
+    # it writes: Non-zero status code returned while running Reshape node. Name:'/head/Reshape' Status Message: ...
+    found = re.search(r"while running (\S+) node\. Name:'(.*?)' ", message)
+    return f'"{found[2]}" ({found[1]})' if found else ""
 
 
 # every exception class of onnxruntime's binding; a test fails when a release brings one that is not here

@@ -15,8 +15,8 @@ from edge_runtime import npz
 from edge_runtime.artifact import open_artifact
 from edge_runtime.errors import EdgeError, HashMismatch, ManifestError
 from edge_runtime.manifest import File
+from edge_runtime.model import load
 from edge_runtime.selfcheck import check
-from edge_runtime.session import load
 from tests import fakes
 from tests.conftest import Maker
 

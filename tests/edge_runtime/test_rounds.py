@@ -18,9 +18,9 @@ from edge_runtime import summary
 from edge_runtime.artifact import open_artifact
 from edge_runtime.errors import UsageError, WrongInput
 from edge_runtime.launch import Command
+from edge_runtime.model import load
 from edge_runtime.record import Record, parse
 from edge_runtime.rounds import MAX_ROUNDS, MIN_ROUNDS, Entry, Plan, Progress, conduct, measure, turning_order
-from edge_runtime.session import load
 from edge_runtime.timing import BlockPlan
 
 SCRIPT = str(Path(__file__).with_name("scripted_worker.py"))
