@@ -55,7 +55,7 @@ class BoundCall:
             self._outputs[port.name] = buffer
             binding.bind_output(port.name, door.CPU, buffer.dtype, buffer.shape, buffer.ctypes.data)
         # one object for all that a call needs: looking its parts up costs a small model's call some per cent
-        self._run: Callable[[], None] = partial(run, binding, door.RUN_OPTIONS)
+        self._run: Callable[[], None] = partial(run, binding, door.run_options(session))
         if unsized:
             self._run = partial(_run_unsized, self._run, binding, unsized, self._outputs)
 

@@ -49,8 +49,8 @@ def load(
 
     path: the folder NAME.edge.   variant: a name from ``edge info``; "auto" takes the reference.
     threads: intra-op threads; None means as many as this process may use CPUs.
-    preset: "latency" (threads spin while they wait), "balanced", or "memory" (no arena: less is held, calls are
-    slower).   memory_limit: bytes; an artifact that can't fit is refused before it is read.
+    preset: "latency" (threads spin while they wait), "balanced", or "memory" (buffers between layers are given back
+    after each call, which costs it some 0.6 us).   memory_limit: bytes; an artifact that can't fit is refused before it is read.
     cache: keep the optimised graph on disk and map it from there at the next start.   check_finite: raise
     NonFiniteOutput when an answer holds NaN or infinity.
 
