@@ -56,7 +56,7 @@ def identical(path: str) -> Mapping[str, object]:
         inputs = {port.name: random.normal(size=_sizes(port)).astype(port.dtype) for port in mapped.inputs}
         answers, wanted = mapped(**inputs), plain(**inputs)
         same += all(np.array_equal(answers[name], wanted[name]) for name in wanted)
-    return {"same": same, "of": IMAGES, "mapped": ".ort" in Path("/proc/self/maps").read_text(encoding="utf-8")}
+    return {"same": same, "of": IMAGES, "mapped": ".weights" in Path("/proc/self/maps").read_text(encoding="utf-8")}
 
 
 def _bound(path: str) -> Callable[[], object]:

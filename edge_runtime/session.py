@@ -75,7 +75,10 @@ PRESETS = {"latency": (True, True), "balanced": (True, False), "memory": (False,
 _frugal: "weakref.WeakSet[Session]" = weakref.WeakSet()  # a session has no place of its own for it
 
 # What decides the content of an optimised graph beyond the model, the engine and the CPU
-_GRAPH_OPTIONS = {"level": "all", "format": "ort"}
+_GRAPH_OPTIONS = {"level": "all", "format": "onnx"}
+
+# Smaller weights stay in the graph, where shape inference can read them: it looks into no other file
+_LEAST_BYTES_BESIDE = 1024
 
 
 def open_variant(
@@ -97,12 +100,12 @@ def open_variant(
     where = f"{artifact.path} ({variant.name})"
     artifact.verify_variant(variant, hash_file=_hash_once_a_boot)
 
-    def open_file(path: Path, save_optimised: Path | None = None) -> Session:
-        return open_model(path, threads=threads, where=where, preset=preset, save_optimised=save_optimised)
+    def open_file(path: Path, *, optimised: bool = False, save: tuple[Path, str] | None = None) -> Session:
+        return open_model(path, threads=threads, where=where, preset=preset, optimised=optimised, save_optimised=save)
 
     def open_cached(path: Path) -> Session | None:
         try:
-            session = open_file(path)
+            session = open_file(path, optimised=True)
             # its hash is the one in its note, but the two may have been brought here together
             match_ports(session, artifact.manifest.inputs, artifact.manifest.outputs, str(path))
         except UnsupportedSystem:  # short of memory: no fault of the entry
@@ -113,9 +116,9 @@ def open_variant(
             return None
         return session
 
-    def make(path: Path) -> None:
+    def make(path: Path, weights: str) -> None:
         # this session ends at once: one that maps the file holds half of its memory
-        open_file(model, save_optimised=path)
+        open_file(model, save=(path, weights))
 
     model, name = artifact.model_path(variant), graph_name(variant)
     if not cache or not name:
@@ -136,7 +139,7 @@ def open_variant(
 
 def graph_name(variant: Variant) -> str:
     """Return the name under which the cache holds a variant's optimised graph; empty when it can't hold it."""
-    # a graph with external data is too large for the .ort format, and is mapped by onnxruntime as it is
+    # weights in files of their own are mapped by onnxruntime as they are
     if len(variant.files) > 1 or not graph_cache.limit_bytes():
         return ""
     return graph_cache.key(variant.files[0].sha256, engine=_BUILD, options=_GRAPH_OPTIONS)
@@ -155,14 +158,15 @@ def open_model(
     preset: str = "balanced",
     profile_prefix: Path | None = None,
     prepack: bool = True,
-    save_optimised: Path | None = None,
+    optimised: bool = False,
+    save_optimised: tuple[Path, str] | None = None,
 ) -> Session:
-    """Open one ONNX or ``.ort`` file on the CPU provider, sequentially, with `threads` intra-op threads.
+    """Open one ONNX file on the CPU provider, sequentially, with `threads` intra-op threads.
 
     where: what errors call it.   preset: see PRESETS.   profile_prefix: how the path of onnxruntime's own profile
     begins; it is written by ``end_profiling()``.   prepack=False keeps the weights' shapes in that profile, at the
-    price of slow kernels.   save_optimised: also write the optimised graph there, as ``.ort``.
-    An ``.ort`` file must be this machine's own: it is mapped, and not optimised again.
+    price of slow kernels.   optimised: the file was optimised on this machine, and is taken as it is.
+    save_optimised: also write the optimised graph to this path, and its weights to the file of this name beside it.
     Raises InvalidModel or UnsupportedModel.
     """
     keeps_arena, spinning = PRESETS[preset]
@@ -171,15 +175,14 @@ def open_model(
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # fatal only: everything else reaches the user as one of our errors
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-    if path.suffix == ".ort":
-        # Disabled, because it was optimised when it was made. The pair below maps the file and reads the weights in
-        # place; giving onnxruntime the bytes from Python instead of the path crashes the process.
+    if optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
-        options.add_session_config_entry("session.use_ort_model_bytes_for_initializers", "1")
     if save_optimised is not None:
-        options.optimized_model_filepath = os.fspath(save_optimised)
-        options.add_session_config_entry("session.save_model_format", "ORT")
+        graph, weights = save_optimised
+        options.optimized_model_filepath = os.fspath(graph)
+        beside = "session.optimized_model_external_initializers"
+        options.add_session_config_entry(f"{beside}_file_name", weights)
+        options.add_session_config_entry(f"{beside}_min_size_in_bytes", str(_LEAST_BYTES_BESIDE))
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = os.fspath(profile_prefix)

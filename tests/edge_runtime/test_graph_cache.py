@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto
 
 from edge_runtime import graph_cache, session
 from edge_runtime.artifact import open_artifact
@@ -59,13 +60,25 @@ def uncached(path: Path) -> list[list[float]]:
 
 
 def only_entry(cache: Path) -> Path:
-    (entry,) = cache.glob("*.ort")
+    (entry,) = cache.glob("*.onnx")
     return entry
+
+
+def wide() -> fakes.Sample:
+    """float32[1, 1, 8, 8] → convolved with 2304 bytes of weights: enough for a file of their own."""
+    weights = np.random.default_rng(2).normal(size=(64, 1, 3, 3)).astype("f4")
+    return fakes._sample(
+        [fakes._op("Conv", ["image", "w"], "maps")],
+        {"image": (TensorProto.FLOAT, [1, 1, 8, 8])},
+        {"maps": (TensorProto.FLOAT, [1, 64, 6, 6])},
+        [{"image": np.random.default_rng(3).normal(size=(1, 1, 8, 8)).astype("f4")}],
+        {"w": weights},
+    )
 
 
 @pytest.mark.parametrize(
     "sample",
-    [fakes.tiny, fakes.pair, fakes.typed, fakes.found, fakes.scalar, fakes.echo],
+    [fakes.tiny, fakes.pair, fakes.typed, fakes.found, fakes.scalar, fakes.echo, wide],
     ids=lambda made: made.__name__,
 )
 def test_the_cached_graph_answers_to_the_bit_as_the_model_itself(
@@ -88,13 +101,35 @@ def test_the_cached_graph_answers_to_the_bit_as_the_model_itself(
     assert warnings() == []
 
 
-def test_every_load_maps_the_graph_from_disk(tiny_edge: Path, cache: Path) -> None:
+def test_every_load_maps_the_weights_from_disk(make_artifact: Maker, cache: Path) -> None:
+    path = make_artifact(wide())
     for _ in range(2):
-        with load(tiny_edge, threads=1):
-            mapped = Path("/proc/self/maps").read_text()
-            assert str(only_entry(cache)) in mapped
-    with load(tiny_edge, threads=1, cache=False):
-        assert str(only_entry(cache)) not in Path("/proc/self/maps").read_text()
+        with load(path, threads=1):
+            assert str(only_entry(cache).with_suffix(".weights")) in Path("/proc/self/maps").read_text()
+    with load(path, threads=1, cache=False):
+        assert str(cache) not in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize("how", ["one bit", "half", "gone", "folder", "random"])
+def test_damaged_weights_are_made_anew_with_one_warning(
+    make_artifact: Maker, cache: Path, warnings: Warnings, how: str
+) -> None:
+    path = make_artifact(wide())
+    load(path, threads=1).close()
+    weights = only_entry(cache).with_suffix(".weights")
+    honest = weights.read_bytes()
+    if how in DAMAGES:
+        DAMAGES[how](weights)
+    else:
+        weights.unlink()
+    if how == "folder":
+        weights.mkdir()
+    load(path, threads=1).close()
+    (told,) = warnings()
+    assert told.startswith("a cached graph is damaged and is made anew")
+    assert weights.read_bytes() == honest
+    load(path, threads=1).close()
+    assert warnings() == []
 
 
 def test_a_second_load_does_not_write(tiny_edge: Path, cache: Path) -> None:
@@ -148,7 +183,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "longer": lambda entry: entry.write_bytes(entry.read_bytes() + b"\0"),
     "note of another": lambda entry: with_note(entry, key="0" * 64),
     "note newer": lambda entry: with_note(entry, schema=99),
-    "note lies": lambda entry: with_note(entry, sha256="0" * 64),
+    "note lies": lambda entry: with_note(entry, parts={"onnx": {"sha256": "0" * 64, "bytes": entry.stat().st_size}}),
+    "note of no graph": lambda entry: with_note(entry, parts={}),
+    "note of more": lambda entry: with_note(entry, parts={"../../x": {"sha256": "0" * 64, "bytes": 1}}),
     "note empty": lambda entry: entry.with_suffix(".json").write_text(""),
 }
 if os.geteuid() == 0:  # only root gives files away
@@ -192,7 +229,7 @@ def test_no_noise_in_a_note_is_believed_or_crashes(noise: bytes, tmp_path_factor
         folder = tmp_path_factory.getbasetemp() / "noise"
         patch.setenv("EDGE_CACHE", str(folder))
         (folder / "graphs").mkdir(parents=True, exist_ok=True)
-        entry = folder / "graphs" / f"{'a' * 64}.ort"
+        entry = folder / "graphs" / f"{'a' * 64}.onnx"
         entry.write_bytes(b"graph")
         entry.with_suffix(".json").write_bytes(noise)
         told: list[str] = []
@@ -217,7 +254,7 @@ def test_the_valid_graph_of_another_model_is_noticed_though_its_note_vouches_for
     own = only_entry(cache)
     with load(make_artifact(fakes.pair()), threads=1):
         pass
-    (other,) = set(cache.glob("*.ort")) - {own}
+    (other,) = set(cache.glob("*.onnx")) - {own}
     shutil.copyfile(other, own)
     note = json.loads(other.with_suffix(".json").read_text())
     own.with_suffix(".json").write_text(json.dumps({**note, "key": own.stem}))
@@ -323,7 +360,7 @@ def test_a_read_only_cache_and_an_unreadable_entry_mean_one_warning_and_right_an
         path = fakes.write_artifact(open_place / "tiny.edge", fakes.tiny())
         os.environ["EDGE_CACHE"] = str(open_place / "cache")  # the fixture puts it back
         answer(path)
-        (entry,) = (open_place / "cache" / "graphs").glob("*.ort")
+        (entry,) = (open_place / "cache" / "graphs").glob("*.onnx")
         for folder in (open_place / "cache", open_place / "cache" / "graphs"):
             folder.chmod(0o755)
         entry.chmod(0o000)
@@ -361,7 +398,7 @@ def test_several_processes_fill_one_entry_at_once(tiny_edge: Path, cache: Path) 
         worker.stdin.close()
         worker.stdin = None
     assert [(worker.wait(60), worker.communicate()[1]) for worker in workers] == [(0, b"")] * 4
-    assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".ort"]
+    assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".onnx"]
     assert len(graph_cache.entries()) == 1
 
 
@@ -374,12 +411,12 @@ def test_the_cache_stays_within_its_bound_and_the_least_recently_used_leave(
     load(first, threads=1).close()
     first_entry = only_entry(cache)
     load(second, threads=1).close()
-    (second_entry,) = set(cache.glob("*.ort")) - {first_entry}
+    (second_entry,) = set(cache.glob("*.onnx")) - {first_entry}
     os.utime(first_entry.with_suffix(".json"), (1000, 1000))
     os.utime(second_entry.with_suffix(".json"), (2000, 2000))
     load(first, threads=1).close()  # used again: now the second is the older one
     sizes = first_entry.stat().st_size + second_entry.stat().st_size
-    monkeypatch.setenv("EDGE_CACHE_BYTES", str(sizes + 700))
+    monkeypatch.setenv("EDGE_CACHE_BYTES", str(sizes + 50))
     load(third, threads=1).close()
     assert first_entry.exists()
     assert not second_entry.exists()
@@ -437,7 +474,7 @@ def test_a_user_without_a_home_runs_without_a_cache(tiny_edge: Path) -> None:
 
 def test_what_killed_fills_left_is_swept_after_a_day_and_not_before(tiny_edge: Path, cache: Path) -> None:
     cache.mkdir(parents=True)
-    old, young = cache / ".0123.old.ort", cache / ".0123.young.ort"
+    old, young = cache / ".0123.old.onnx", cache / ".0123.young.onnx"
     for left in (old, young):
         left.write_bytes(b"half a graph")
     a_day_ago = time.time() - 25 * 3600
@@ -451,7 +488,7 @@ def test_clearing_removes_everything_and_the_next_load_fills_again(
     tiny_edge: Path, cache: Path, tmp_path: Path
 ) -> None:
     answer(tiny_edge)
-    (cache / ".left.ort").write_bytes(b"12345")
+    (cache / ".left.onnx").write_bytes(b"12345")
     size = sum(path.stat().st_size for path in cache.iterdir())
     assert graph_cache.clear() == size
     assert list(cache.iterdir()) == []
