@@ -137,8 +137,8 @@ class Model:
         kept, shapes = None, []
         for name, dtype in self._fast:
             array = inputs.get(name)
-            # numpy keeps one object for each native dtype, so identity settles nearly every call
-            if type(array) is not np.ndarray or array.dtype is not dtype:
+            # identity settles most calls; arrays that came through a pickle or a file have an equal dtype of their own
+            if type(array) is not np.ndarray or (array.dtype is not dtype and array.dtype != dtype):
                 break
             shapes.append(array.shape)
         else:
