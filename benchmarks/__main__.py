@@ -1,7 +1,7 @@
 """Every figure the project promises, as a ratio measured side by side in one run: ``make benchmark``.
 
-Each contender runs in worker processes of its own, one alive at a time, in turning order; a ratio is taken round by
-round, so that what drifts slowly cancels. Exits 1 when a target is missed.
+Each contender runs in worker processes of its own, in turning order, one at a time while the others sleep; a ratio is
+taken round by round, so that what drifts cancels. Exits 1 when a target is missed.
 """
 
 import argparse
@@ -19,14 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import commands, models
-from benchmarks.rows import Row, compared, counted, text
+from benchmarks.lockstep import Blocks, Pace, Runner, in_lockstep
+from benchmarks.rows import Row, compared, counted, single, text
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.console import Console
 from edge_runtime.environment import available_cpus, machine
 from edge_runtime.errors import EdgeError
 from edge_runtime.launch import Command, own_command, run_worker
 from edge_runtime.record import Launch, Record
-from edge_runtime.rounds import LAUNCH_TIMEOUT_S, OWN_CONTENDER, Entry, Plan, Progress, conduct
+from edge_runtime.rounds import LAUNCH_TIMEOUT_S, Entry, Plan, Progress, conduct
 from edge_runtime.stats import percentile
 from edge_runtime.timing import BlockPlan
 from edge_runtime.units import duration, size
@@ -34,11 +35,14 @@ from edge_runtime.units import duration, size
 CONTENDERS = Path(__file__).with_name("contenders.py")
 PLAIN = "session_run"
 
-# A round of the small model's eleven contenders takes ten seconds, of the large one's four seven
-ROUNDS = {"small": 9, "large": 7, "threads": 6, "stream": 6, "commands": 12, "memory": 3}
-SHORT = BlockPlan(warmup_s=0.2, block_s=0.3)
-LONG = BlockPlan(warmup_s=0.2, warmup_calls=3, block_s=0.5, min_samples=10)
+ROUNDS = {"launches": 8, "stream": 6, "commands": 12, "memory": 3}
+ONE_CALL = BlockPlan(warmup_s=0.0, warmup_calls=1, block_s=0.0, min_samples=1)  # where only the start is timed
 STREAM = BlockPlan(warmup_s=0.0, warmup_calls=1, block_s=0.0, min_samples=3)
+PACES = {
+    "small": Pace(generations=6, rounds=15, block=BlockPlan(warmup_s=0.01, block_s=0.03)),
+    # the warm-up outlasts the spinning of whoever ran before
+    "large": Pace(generations=5, rounds=6, block=BlockPlan(warmup_s=0.05, warmup_calls=2, block_s=0.0, min_samples=5)),
+}
 
 STEPS = (
     ("session.run(None, feeds)", PLAIN),
@@ -62,6 +66,10 @@ class Bench:
         """Open one of the two artifacts."""
         return open_artifact(self.folder / name)
 
+    def in_lockstep(self, pace: Pace, runners: Mapping[str, Runner]) -> dict[str, Blocks]:
+        """Time blocks of calls in turn."""
+        return in_lockstep(runners, pace, self.command.environment, self.console.progress)
+
     def entry(self, name: str, artifact: Artifact, factory: str | None = None, **options: str) -> Entry:
         """Return a contender of this benchmark."""
         reference = f"{CONTENDERS}:{factory or name}"
@@ -84,11 +92,12 @@ class Bench:
 def main() -> int:
     """Measure everything, print the table, return the exit code."""
     parser = argparse.ArgumentParser(prog="make benchmark", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two rounds of each: shows that it runs, proves nothing")
+    parser.add_argument("--quick", action="store_true", help="few rounds of each: shows that it runs, proves little")
     options = parser.parse_args()
     console = Console(json=False, quiet=False, verbose=False, color=False)
     if options.quick:
         ROUNDS.update(dict.fromkeys(ROUNDS, 2))
+        PACES.update({name: replace(pace, generations=2, rounds=3) for name, pace in PACES.items()})
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="edge-benchmark-") as text_path:
         folder = Path(text_path)
@@ -104,7 +113,7 @@ def main() -> int:
     missed = [row.what.strip() for row in rows if row.holds is False]
     judged = sum(row.holds is not None for row in rows)
     console.say()
-    console.say(f"{machine().model}, {len(available_cpus())} CPUs, Python {platform.python_version()}; p50 of launches")
+    console.say(f"{machine().model}, {len(available_cpus())} CPUs, Python {platform.python_version()}")
     console.say(f"{judged - len(missed)} of {judged} targets hold; {time.monotonic() - begin:.0f} s")
     for one in missed:
         console.say(f"missed: {one}")
@@ -113,103 +122,104 @@ def main() -> int:
 
 def _small(bench: Bench) -> list[tuple[str, list[Row]]]:
     """Measure the call path, on the linear model at batch 64 with one thread."""
-    artifact = bench.artifact(models.LINEAR)
+    path = bench.folder / models.LINEAR
     names = [name for _, name in STEPS] + ["edge_model", "edge_bound", "session_cycle", "edge_cycle"]
-    entries = [bench.entry(name, artifact) for name in names]
+    runners = {name: Runner(factory=name, artifact=path) for name in names}
     torch = importlib.util.find_spec("torch") is not None
     if torch:
-        entries.append(bench.entry("torch_eager", artifact, weights=str(bench.folder / models.WEIGHTS)))
-    record = _conduct(bench, entries, rounds=ROUNDS["small"], block=SHORT)
-    p50 = {entry.name: _p50(record, entry.name) for entry in entries}
-    checked, bound = p50["edge_model"], p50["edge_bound"]
-    calls = [
-        compared("model(input=x) : session.run", checked, p50[PLAIN], unit=duration, target=0.95),
-        compared("bound call : session.run", bound, p50[PLAIN], unit=duration, target=0.5),
-        compared("bound call : raw bound run", bound, p50["raw_binding"], unit=duration, target=1.0),
-        compared(
-            "four batch sizes in turn, model : session.run", p50["edge_cycle"], p50["session_cycle"], unit=duration
-        ),
-    ]
-    if torch:
-        calls.insert(3, compared("bound call : torch eager", bound, p50["torch_eager"], unit=duration, target=0.4))
+        weights = str(bench.folder / models.WEIGHTS)
+        runners["torch_eager"] = Runner(factory="torch_eager", artifact=path, options={"weights": weights})
     else:
         bench.console.note("torch is not installed: no comparison with it")
-    growth, peaks = (
-        bench.probe("growth", models.LINEAR),
-        [bench.probe("peak", name) for name in (models.LINEAR, models.RESNET)],
-    )
-    small, large = (found["peak_bytes"] for found in peaks)
-    memory = [
-        counted("traced by tracemalloc", size(growth["traced_bytes"]), target="0 B", holds=growth["traced_bytes"] == 0),
-        counted("resident", size(growth["resident_bytes"]), target="0 B", holds=growth["resident_bytes"] <= 0),
-        counted(
-            "held during a call, linear and ResNet-18",
-            f"{small} and {large} B",
-            target="equal",
-            holds=small == large,
-        ),
+    p50 = bench.in_lockstep(PACES["small"], runners)
+
+    def row(what: str, ours: str, theirs: str, target: float | None = None) -> Row:
+        return compared(what, p50[ours], p50[theirs], unit=duration, target=target)
+
+    calls = [
+        row("model(input=x) : session.run", "edge_model", PLAIN, 0.95),
+        row("bound call : session.run", "edge_bound", PLAIN, 0.5),
+        row("bound call : raw bound run", "edge_bound", "raw_binding", 1.0),
+        *([row("bound call : torch eager", "edge_bound", "torch_eager", 0.4)] if torch else []),
+        row("four batch sizes in turn, model : session.run", "edge_cycle", "session_cycle"),
     ]
-    steps = [compared(what, p50[name], p50[PLAIN], unit=duration) for what, name in STEPS[1:]]
-    steps.append(compared("edge: bound call, with its checks", bound, p50[PLAIN], unit=duration))
+    steps = [row(what, name, PLAIN) for what, name in STEPS[1:]]
+    steps.append(row("edge: bound call, with its checks", "edge_bound", PLAIN))
     return [
         ("call path: linear model, batch 64, one thread", calls),
         ("what each step does, beside session.run", steps),
-        ("a million bound calls: growth", memory),
+        ("a million bound calls: growth", _growth(bench)),
+    ]
+
+
+def _growth(bench: Bench) -> list[Row]:
+    growth = bench.probe("growth", models.LINEAR)
+    small, large = (bench.probe("peak", name)["peak_bytes"] for name in (models.LINEAR, models.RESNET))
+    traced, resident = growth["traced_bytes"], growth["resident_bytes"]
+    held = f"{small} and {large} B"
+    return [
+        counted("traced by tracemalloc", size(traced), target="0 B", holds=traced == 0),
+        counted("resident", size(resident), target="0 B", holds=resident <= 0),
+        counted("held during a call, linear and ResNet-18", held, target="equal", holds=small == large),
     ]
 
 
 def _large(bench: Bench) -> list[tuple[str, list[Row]]]:
     """Measure loading, memory and presets, on a ResNet-18."""
     artifact = bench.artifact(models.RESNET)
-    own = Entry(name="edge", contender=OWN_CONTENDER, command=bench.command, artifact=artifact)
-    entries = [
-        bench.entry(PLAIN, artifact),
-        own,
-        *(bench.entry(preset, artifact, "edge_bound", preset=preset) for preset in ("latency", "memory")),
-    ]
+    presets = {preset: {"preset": preset} for preset in ("balanced", "latency", "memory")}
+    runners = {
+        name: Runner(factory="edge_bound", artifact=artifact.path, options=options) for name, options in presets.items()
+    }
+    entries = [bench.entry(name, artifact, "edge_bound", **options) for name, options in presets.items()]
+    plain = bench.entry(PLAIN, artifact)
+    bench.probe("identical", models.RESNET)  # fills the cache, as a board's first start does
     sections = []
     for threads in (1, 2):
         if threads > len(available_cpus()):
             bench.console.note(f"{len(available_cpus())} CPU: no figures with {threads} threads")
             continue
-        rounds = ROUNDS["large" if threads == 1 else "threads"]
-        chosen = entries if threads == 1 else entries[1:]  # the presets are held against each other
-        record = _conduct(bench, chosen, rounds=rounds, block=LONG, threads=threads)
-        memory = _memory(bench, chosen, threads=threads)
+        also = {PLAIN: Runner(factory=PLAIN, artifact=artifact.path)} if threads == 1 else {}
+        p50 = bench.in_lockstep(replace(PACES["large"], threads=threads), {**also, **runners})
+        memory = _memory(bench, [plain, *entries] if threads == 1 else entries, threads=threads)
         if threads == 1:
-            identical = bench.probe("identical", models.RESNET)
-            rows = _loading(record, memory, identical)
-            sections.append((f"loading: ResNet-18, {size(artifact.size_bytes(artifact.variant()))}, one thread", rows))
-        presets = []
+            title = f"loading: ResNet-18, {size(artifact.size_bytes(artifact.variant()))}, one thread, cached"
+            sections.append((title, _loading(bench, [entries[0], plain], p50, memory)))
+        rows = []
         for name in ("latency", "memory"):
             what = f"{name} : balanced"
-            presets.append(compared(f"{what}, p50", _p50(record, name), _p50(record, "edge"), unit=duration))
-            presets.append(compared(f"{what}, peak", memory[name]["peak"], memory["edge"]["peak"], unit=size))
-            presets.append(compared(f"{what}, private", memory[name]["private"], memory["edge"]["private"], unit=size))
-        sections.append((f"presets, {threads} thread{'s' * (threads > 1)}", presets))
+            rows.append(compared(f"{what}, p50", p50[name], p50["balanced"], unit=duration))
+            for kind in ("peak", "private"):
+                ours, theirs = memory[name][kind], memory["balanced"][kind]
+                rows.append(compared(f"{what}, {kind} memory", single(ours), single(theirs), unit=size))
+        sections.append((f"presets, {threads} thread{'s' * (threads > 1)}", rows))
     return sections
 
 
-def _loading(record: Record, memory: Mapping[str, Mapping[str, list[int]]], identical: Mapping[str, int]) -> list[Row]:
+def _loading(
+    bench: Bench,
+    entries: Sequence[Entry],
+    p50: Mapping[str, Blocks],
+    memory: Mapping[str, Mapping[str, list[int]]],
+) -> list[Row]:
+    record = _conduct(bench, entries, rounds=ROUNDS["launches"], block=ONE_CALL)
+    names = [entry.name for entry in entries]
     loads, starts = (
-        [[sum(one.phases_ns[p] for p in phases) for one in _launches(record, name)] for name in ("edge", PLAIN)]
+        [single([sum(one.phases_ns[p] for p in phases) for one in _launches(record, name)]) for name in names]
         for phases in (("load",), ("spawn", "import", "load", "first"))
     )
+    private, peak = ([single(memory[name][kind]) for name in names] for kind in ("private", "peak"))
+    ours, theirs = (p50[name] for name in names)
+    identical = bench.probe("identical", models.RESNET)
     same = identical["same"] == identical["of"] and bool(identical["mapped"])
-    private = [memory[name]["private"] for name in ("edge", PLAIN)]
-    peak = [memory[name]["peak"] for name in ("edge", PLAIN)]
+    share = f"{identical['same']} of {identical['of']}"
     return [
         compared("load", *loads, unit=duration, target=0.3),
         compared("cold start to the first result", *starts, unit=duration, target=0.8),
         compared("private memory of the model", *private, unit=size, target=0.5),
         compared("peak memory of loading and running", *peak, unit=size),
-        compared("latency", _p50(record, "edge"), _p50(record, PLAIN), unit=duration, target=1.03),
-        counted(
-            "answers of the mapped graph identical",
-            f"{identical['same']} of {identical['of']}",
-            target="all",
-            holds=same,
-        ),
+        compared("latency", ours, theirs, unit=duration, target=1.03),
+        counted("answers identical to the uncached session's", share, target="all", holds=same),
     ]
 
 
@@ -222,7 +232,9 @@ def _stream(bench: Bench) -> tuple[str, list[Row]]:
     artifact = bench.artifact(models.RESNET)
     entries = [bench.entry(name, artifact, threads="1") for name in ("session_in_turn", "edge_stream")]
     record = _conduct(bench, entries, rounds=ROUNDS["stream"], block=STREAM, threads=2)
-    in_turn, stream = (_p50(record, entry.name) for entry in entries)
+    in_turn, stream = (
+        single([percentile(launch.block_ns, 50) for launch in _launches(record, entry.name)]) for entry in entries
+    )
     return title, [compared("model.stream(frames) : one after the other", stream, in_turn, unit=duration)]
 
 
@@ -233,17 +245,15 @@ def _commands(bench: Bench) -> tuple[str, list[Row]]:
     np.save(array, case.inputs["input"])
     named = commands.starts(bench.folder / models.LINEAR, array)
     times = commands.first_outputs(named, ROUNDS["commands"], bench.command.environment, bench.console.progress)
-    bare = "bare script"
+
+    def row(ours: str, theirs: str = "bare script") -> Row:
+        return compared(f"{ours} : {theirs}", single(times[ours]), single(times[theirs]), unit=duration)
+
     return "from start to first output, beside a bare numpy + onnxruntime script", [
-        compared("edge --help : python -c pass", times["edge --help"], times["python -c pass"], unit=duration),
-        compared("edge info : bare script", times["edge info"], times[bare], unit=duration),
-        compared("edge run : bare script", times["edge run"], times[bare], unit=duration),
-        compared(
-            "import edge_runtime : import numpy, onnxruntime",
-            times["import edge_runtime"],
-            times["import numpy, onnxruntime"],
-            unit=duration,
-        ),
+        row("edge --help", "python -c pass"),
+        row("edge info"),
+        row("edge run"),
+        row("import edge_runtime", "import numpy, onnxruntime"),
     ]
 
 
@@ -273,7 +283,7 @@ def _memory(bench: Bench, entries: Sequence[Entry], *, threads: int) -> dict[str
                 "cpus": list(available_cpus()[-threads:]),
                 "options": dict(entry.options),
                 "inputs": None,
-                "block": asdict(LONG),
+                "block": asdict(ONE_CALL),
                 "energy_s": 0.0,
                 "root": "/",
             }
@@ -286,10 +296,6 @@ def _memory(bench: Bench, entries: Sequence[Entry], *, threads: int) -> dict[str
 
 def _launches(record: Record, name: str) -> list[Launch]:
     return [launch for launch in record.launches if launch.contender == name]
-
-
-def _p50(record: Record, name: str) -> list[int]:
-    return [percentile(launch.block_ns, 50) for launch in _launches(record, name)]
 
 
 if __name__ == "__main__":

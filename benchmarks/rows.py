@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from statistics import median
 
 from edge_runtime.console import table
-from edge_runtime.stats import Interval, launch_interval, paired_ratio
+from edge_runtime.stats import Interval, launch_interval
 from edge_runtime.units import Text
 
 TITLES = ("what", "ours", "theirs", "ratio", "95 % interval", "target", "holds")
@@ -36,18 +38,35 @@ class Row:
 
 
 def compared(
-    what: str, ours: Sequence[float], theirs: Sequence[float], *, unit: Text, target: float | None = None
+    what: str,
+    ours: Sequence[Sequence[float]],
+    theirs: Sequence[Sequence[float]],
+    *,
+    unit: Text,
+    target: float | None = None,
 ) -> Row:
-    """Return the row of two contenders measured in the same rounds, one value a round each."""
-    ratio = paired_ratio(ours, theirs)
+    """Return the row of two contenders that were measured side by side.
+
+    ours, theirs: one list for each start of the processes, and in it one value for each round of blocks. A ratio is
+    taken round by round; the median of a list is one sample of the estimate and its interval.
+    """
+    ratios = [
+        median(one / other for one, other in zip(*blocks, strict=True)) for blocks in zip(ours, theirs, strict=True)
+    ]
+    ratio = launch_interval(ratios)
     return Row(
         what=what,
-        ours=unit(launch_interval(ours).estimate),
-        theirs=unit(launch_interval(theirs).estimate),
+        ours=unit(median(chain.from_iterable(ours))),
+        theirs=unit(median(chain.from_iterable(theirs))),
         ratio=ratio,
         target="" if target is None else f"<= {target:.2f}",
         holds=None if target is None else ratio.estimate <= target,
     )
+
+
+def single(values: Sequence[float]) -> list[list[float]]:
+    """Return values of launches, which have one round each, as `compared` takes them."""
+    return [[value] for value in values]
 
 
 def counted(what: str, found: str, *, target: str, holds: bool) -> Row:
