@@ -3,6 +3,7 @@
 `model` and `bound_call` build on it.
 """
 
+import ctypes
 import os
 import re
 import weakref
@@ -88,12 +89,10 @@ def open_variant(
     threads: int,
     preset: str = "balanced",
     cache: bool = True,
-    fill: bool = True,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Session:
     """Open a variant: from this machine's optimised graph when there is one, else from the model, which then makes it.
 
-    fill: whether the optimised graph may be made now, which for a moment takes more memory than anything later.
     Every file is hashed in full at its first load in a boot, and trusted by its stat record later.
     Raises ManifestError, HashMismatch, InvalidModel, UnsupportedModel, or UnsupportedSystem when memory is short.
     """
@@ -119,14 +118,15 @@ def open_variant(
     def make(path: Path, weights: str) -> None:
         # this session ends at once: one that maps the file holds half of its memory
         open_file(model, save=(path, weights))
+        _give_back_freed_memory()
 
     model, name = artifact.model_path(variant), graph_name(variant)
     if not cache or not name:
         return open_file(model)
     found = graph_cache.find(name, warn=warn)
     session = open_cached(found) if found else None
-    if session or not fill:
-        return session or open_file(model)
+    if session:
+        return session
     try:
         made = graph_cache.fill(name, model=where, make=make, warn=warn)
     except (InvalidModel, UnsupportedSystem) as problem:
@@ -135,6 +135,13 @@ def open_variant(
         warn(f"the optimised graph can't be cached, so each start optimises anew: {problem.what}")
         return session
     return (open_cached(made) if made else None) or open_file(model)
+
+
+def _give_back_freed_memory() -> None:
+    # glibc keeps freed blocks of up to 32 MiB: without this a model of 256 MiB held as much again after its first load
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def graph_name(variant: Variant) -> str:
@@ -217,6 +224,14 @@ def run(session: Session, names: list[str], inputs: Mapping[str, Array]) -> list
 def bound_run(session: Session) -> tuple[Callable[..., None], Any]:
     """Return the engine's own bound run, and a new binding for it; the binding keeps the session alive."""
     return session._sess.run_with_iobinding, session.io_binding()._iobinding  # noqa: SLF001 - as `run`
+
+
+def keep_for_ever(owner: object) -> None:
+    """Never free what holds a session, not even at exit: for a forked child alone.
+
+    The session's threads did not come along, and its destructor waits for them without end.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
