@@ -11,7 +11,16 @@ from types import FrameType
 from typing import NamedTuple, NoReturn
 
 from edge_runtime import __version__
-from edge_runtime.errors import EdgeError, InputError, UnsupportedSystem, UsageError, to_document
+from edge_runtime.errors import (
+    EdgeError,
+    InputError,
+    UnsupportedSystem,
+    UsageError,
+    out_of_memory,
+    short_of_memory,
+    to_document,
+)
+from edge_runtime.logs import log_to_stderr
 from edge_runtime.units import visible
 
 INTERRUPTED, OUR_BUG = 130, 70
@@ -36,9 +45,16 @@ VERBS = {
     "measure": Verb("latency and memory on this machine", "edge_runtime.commands.measure:measure"),
     "profile": Verb("time by operator and node, share of the peak", "edge_runtime.commands.profile:profile"),
     "doctor": Verb("is this machine fit to run, and fit to measure", "edge_runtime.commands.doctor:doctor"),
+    "cache": Verb("graphs compiled for this machine: info, clear, warm", "edge_runtime.commands.cache:cache"),
     "bench": Verb("contenders side by side, against PyTorch", "bench.cli:bench", "bench"),
     "compare": Verb("two records: what changed, and is it more than noise", "bench.cli:compare", "bench"),
 }
+
+# Verbs that import numpy and onnxruntime, here or in workers
+ENGINE_VERBS = {"run", "check", "measure", "profile", "bench", "cache"}
+# Numpy 2.4 and onnxruntime 1.32 map 170 MB with one thread; below this, numpy's OpenBLAS ends the process by itself
+# when it can't allocate, with a line that explains nothing.
+MIN_ADDRESS_SPACE = 140 * 2**20
 
 # What an extra's verbs can't start without, by import name
 NEEDS = {
@@ -82,13 +98,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # whoever read our output (head, less) left; Python would print a second error at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as problem:
+    except Exception as problem:  # noqa: BLE001 - whatever we can't explain is our bug: told as one
+        return _failed(problem, words)
+    return status
+
+
+def _failed(problem: Exception, words: list[str]) -> int:
+    if short_of_memory(problem):  # in whichever class: of Python, numpy, the loader of libraries
+        return _told(out_of_memory(problem, f"edge {words[0]}"), words)
+    if isinstance(problem, OSError):
         # no space, no permission, a name too long: the system's no, wherever it was met, is no bug of ours
         where, what = str(problem.filename or f"edge {words[0]}"), (problem.strerror or str(problem)).lower()
         return _told(InputError(what, where, "check the path, its permissions and free space"), words)
-    except Exception:  # noqa: BLE001 - whatever we can't explain is our bug: keep the evidence, say where it is
-        return _our_bug(words)
-    return status
+    return _our_bug(words)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -109,12 +131,27 @@ def _dispatch(words: list[str]) -> int:
             sys.executable,
             f"install it: {_pip_line(verb)}",
         )
+    if name in ENGINE_VERBS:
+        _refuse_tiny_address_space(name)
+        log_to_stderr(verbose={"-v", "--verbose"} & {*words} != set(), quiet={"-q", "--quiet"} & {*words} != set())
     module, function = verb.function.split(":")
     try:
         status: int = getattr(importlib.import_module(module), function)(words[1:])
     except SystemExit as done:  # argparse leaves this way after --help
         return int(done.code or 0)
     return status
+
+
+def _refuse_tiny_address_space(name: str) -> None:
+    import resource  # noqa: PLC0415 - not on every system that could show the help
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY and soft < MIN_ADDRESS_SPACE:
+        raise UnsupportedSystem(
+            f"this process may map {soft} bytes, numpy and onnxruntime alone need more than {MIN_ADDRESS_SPACE}",
+            f"edge {name}",
+            "raise the limit: ulimit -v",
+        )
 
 
 def _help() -> str:

@@ -75,7 +75,7 @@ class EdgeContender:
 
     def answers(self, returned: object) -> "Mapping[str, Array]":
         """Return the bound call's outputs, which are by name already."""
-        assert isinstance(returned, dict)  # noqa: S101 - what a BoundCall returns
+        assert isinstance(returned, Mapping)  # noqa: S101 - what a BoundCall returns
         return returned
 
 

@@ -150,3 +150,32 @@ def from_document(document: dict[str, Any]) -> EdgeError:
 
 def _descendants(cls: type[EdgeError]) -> list[type[EdgeError]]:
     return [found for child in cls.__subclasses__() for found in (child, *_descendants(child))]
+
+
+# How kernels, loaders, allocators, thread pools and Python say that memory is short; they share no class
+OUT_OF_MEMORY = (
+    "bad_alloc",
+    "bad allocation",
+    "can't start new thread",
+    "failed to allocate memory",
+    "cannot allocate memory",
+    "failed to map segment from shared object",
+    "resource temporarily unavailable",
+    "systemerror : 12",  # how onnxruntime tells ENOMEM of mmap
+)
+
+
+def short_of_memory(problem: BaseException) -> bool:
+    """Return whether an exception says, in any of the ways there are, that memory is short."""
+    message = str(problem).lower()
+    return isinstance(problem, MemoryError) or any(phrase in message for phrase in OUT_OF_MEMORY)
+
+
+def out_of_memory(problem: BaseException, where: str) -> UnsupportedSystem:
+    """Return our error for an exception that says that memory is short."""
+    # numpy wraps the one telling line in a page of advice on how to install it
+    lines = [line for line in str(problem).splitlines() if any(phrase in line.lower() for phrase in OUT_OF_MEMORY)]
+    # onnxruntime puts the C++ signature of the function that failed before its words
+    told = (lines[0] if lines else str(problem)).rpartition(") ")[2].strip()[:300] or "an allocation failed"
+    hint = "use a smaller variant or input, fewer threads, preset='memory', or give the process more memory"
+    return UnsupportedSystem(f"not enough memory: {told}", where, hint)

@@ -5,6 +5,7 @@ Every call is checked. Calls of small shapes are kept bound and reused, so that 
 """
 
 import logging
+import math
 import os
 import threading
 import weakref
@@ -16,11 +17,12 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
+from edge_runtime import capacity
 from edge_runtime import session as door
 from edge_runtime.artifact import AUTO, Artifact, open_artifact
-from edge_runtime.bound_call import BoundCall
+from edge_runtime.bound_call import FORKED, BoundCall, refuse_non_finite
 from edge_runtime.environment import available_cpus
-from edge_runtime.errors import NonFiniteOutput, UnsupportedSystem, UsageError, WrongInput
+from edge_runtime.errors import UsageError, WrongInput, out_of_memory
 from edge_runtime.manifest import Port, Variant
 from edge_runtime.npz import Array
 from edge_runtime.stream import in_order
@@ -49,8 +51,9 @@ def load(
 
     path: the folder NAME.edge.   variant: a name from ``edge info``; "auto" takes the reference.
     threads: intra-op threads; None means as many as this process may use CPUs.
-    preset: "latency" (threads spin while they wait), "balanced", or "memory" (no arena: less is held, calls are
-    slower).   memory_limit: bytes; an artifact that can't fit is refused before it is read.
+    preset: "latency" (threads spin while they wait), "balanced", or "memory" (buffers between layers are given back
+    after each call, which costs it some 0.6 us).   memory_limit: bytes that the model may add to the process; one
+    that is estimated to need more is refused before it is read.
     cache: keep the optimised graph on disk and map it from there at the next start.   check_finite: raise
     NonFiniteOutput when an answer holds NaN or infinity.
 
@@ -66,12 +69,12 @@ def load(
     artifact = open_artifact(path)
     chosen = artifact.variant(variant)
     door.refuse_newer(artifact.manifest.requires_onnxruntime, str(artifact.path))
-    _refuse_too_large(artifact, chosen, memory_limit)
+    capacity.refuse_too_large(artifact, chosen, cache=cache, limit_bytes=memory_limit)
     count = threads or cpus
     try:
         session = door.open_variant(artifact, chosen, threads=count, preset=preset, cache=cache, warn=_log.warning)
     except MemoryError as problem:
-        raise _out_of_memory(str(artifact.path)) from problem
+        raise out_of_memory(problem, str(artifact.path)) from problem
     return Model(artifact, chosen, session, threads=count, check_finite=check_finite)
 
 
@@ -120,10 +123,11 @@ class Model:
         self._check_finite = check_finite
         self._output_names = [port.name for port in self.outputs]
         self._plans = tuple((port.name, door.numpy_dtype(port.dtype), port.shape) for port in self.inputs)
+        self._fast = tuple((name, dtype) for name, dtype, _ in self._plans)
         self._names = tuple(port.name for port in self.inputs)
         self._pool: dict[tuple[tuple[int, ...], ...], _Kept] = {}
         self._lock = threading.Lock()
-        self._misses = 0
+        self._misses = self._past_hits = 0
         self._bound: weakref.WeakSet[BoundCall] = weakref.WeakSet()
         self._gone: tuple[str, str] | None = None
         _alive.add(self)
@@ -132,36 +136,35 @@ class Model:
         """Run one inference and return the outputs by name, as new arrays.
 
         Raises WrongInput naming the input, what came and what is expected; UsageError after `close` or in a process
-        forked since `load`; NonFiniteOutput when that check was asked for.
+        forked since `load`; NonFiniteOutput when that check was asked for; InvalidModel when onnxruntime fails, and
+        UnsupportedSystem when memory is short.
         """
-        kept = None
-        if len(inputs) == len(self._plans):
-            try:
-                shapes = tuple([inputs[name].shape for name in self._names])
-            except (KeyError, AttributeError):
-                self._check(inputs)  # tells which
-                raise
-            kept = self._pool.get(shapes)
-        if kept is None or not self._same_dtypes(inputs):
+        kept, shapes = None, []
+        for name, dtype in self._fast:
+            array = inputs.get(name)
+            # identity settles most calls; arrays that came through a pickle or a file have an equal dtype of their own
+            if type(array) is not np.ndarray or (array.dtype is not dtype and array.dtype != dtype):
+                break
+            shapes.append(array.shape)
+        else:
+            kept = self._pool.get(tuple(shapes))
+        if kept is None or len(inputs) != len(shapes):
             inputs = self._check(inputs)
             kept = self._keep(tuple([inputs[name].shape for name in self._names]), inputs)
         else:
             kept.hits += 1
             kept.recent = True
         if kept.direct:
-            answers = self._run_direct(inputs)
-        else:
-            try:
-                call = kept.free.pop()  # atomic: two threads never get the same one
-            except IndexError:
-                call = self._new_call(inputs)
-            bound = call.inputs
-            for name, array in inputs.items():
-                bound[name][...] = array
-            answers = {name: array.copy() for name, array in call().items()}
-            kept.free.append(call)
-        if self._check_finite:
-            self._refuse_non_finite(answers)
+            return self._run_direct(inputs)
+        try:
+            call = kept.free.pop()  # atomic: two threads never get the same one
+        except IndexError:
+            call = self._new_call(inputs)
+        try:
+            answers = call.once(inputs)
+        except MemoryError as problem:
+            raise out_of_memory(problem, self._where) from problem
+        kept.free.append(call)
         return answers
 
     def bind(self, /, **inputs: Array) -> BoundCall:
@@ -182,7 +185,7 @@ class Model:
         """
         if prefetch < 1:
             raise UsageError(f"prefetch={prefetch}", self._where, "ask for at least 1")
-        name = self._names[0]
+        name = next(iter(self._names), "")
         return in_order(
             lambda item: self(**(item if isinstance(item, Mapping) else {name: item})), items, prefetch=prefetch
         )
@@ -191,7 +194,7 @@ class Model:
     def pool(self) -> PoolState:
         """The state of the kept calls. Counts from several threads may miss a few hits."""
         kept = list(self._pool.values())
-        return PoolState(len(kept), sum(one.hits for one in kept), self._misses)
+        return PoolState(len(kept), self._past_hits + sum(one.hits for one in kept), self._misses)
 
     def close(self) -> None:
         """Free the session; calls after this raise UsageError. Closing twice does no harm."""
@@ -204,14 +207,6 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _same_dtypes(self, inputs: Mapping[str, Array]) -> bool:
-        for name, dtype, _ in self._plans:
-            array = inputs[name]
-            # numpy keeps one object for each native dtype, so identity settles nearly every call
-            if type(array) is not np.ndarray or (array.dtype is not dtype and array.dtype != dtype):
-                return False
-        return True
 
     def _keep(self, shapes: tuple[tuple[int, ...], ...], inputs: Mapping[str, Array]) -> _Kept:
         """Return the place of these shapes in the pool, making room by the clock rule (second chance)."""
@@ -226,24 +221,57 @@ class Model:
                 if candidate.recent:
                     candidate.recent = False
                     self._pool[oldest] = candidate  # to the end: used since it last stood in front
-            size = sum(array.nbytes for array in inputs.values())
-            strings = any(dtype.kind == "O" for _, dtype, _ in self._plans) or any(
-                port.dtype == door.STRING for port in self.outputs
-            )
-            kept = self._pool[shapes] = _Kept(direct=size > POOL_BYTES or strings)
+                else:
+                    self._past_hits += candidate.hits
+            strings = any(port.dtype == door.STRING for port in (*self.inputs, *self.outputs))
+            kept = self._pool[shapes] = _Kept(direct=strings or self._buffer_bytes(inputs) > POOL_BYTES)
             return kept
 
+    def _buffer_bytes(self, inputs: Mapping[str, Array]) -> int:
+        """Return what a kept call of these inputs would hold, outputs of a size that the data decide left out."""
+        sizes = self._sizes(inputs)
+        total = sum(array.nbytes for array in inputs.values())
+        for port in self.outputs:
+            shape = [sizes.get(size, 0) if isinstance(size, str) else size for size in port.shape]
+            total += math.prod(shape) * door.numpy_dtype(port.dtype).itemsize
+        return total
+
     def _new_call(self, inputs: Mapping[str, Array]) -> BoundCall:
-        call = BoundCall(self._living(), self.outputs, inputs, sizes=self._sizes(inputs), where=self._where)
+        sizes = self._sizes(inputs)
+        try:
+            call = BoundCall(
+                self._living(),
+                self.outputs,
+                inputs,
+                sizes=sizes,
+                where=self._where,
+                hint=self._untested(sizes),
+                check_finite=self._check_finite,
+            )
+        except MemoryError as problem:
+            raise out_of_memory(problem, self._where) from problem
         self._bound.add(call)
+        if self._gone:  # closed meanwhile, by a thread that could not know of this call
+            call.retire(*self._gone)
         return call
 
     def _run_direct(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        inputs = {name: self._native(name, inputs[name], dtype) for name, dtype in self._fast}
         try:
-            answers = door.run(self._living(), self._output_names, inputs)
+            found = door.run(self._living(), self._output_names, inputs)
         except Exception as problem:  # noqa: BLE001 - translated exhaustively, re-raised when unknown
-            door.refuse(problem, self._where)
-        return dict(zip(self._output_names, answers, strict=True))
+            door.refuse(problem, self._where, self._untested(self._sizes(inputs)))
+        answers = dict(zip(self._output_names, found, strict=True))
+        if self._check_finite:
+            refuse_non_finite(answers, self._where)
+        return answers
+
+    def _untested(self, sizes: Mapping[str, int]) -> str:
+        """Return advice on sizes that the export did not verify, the first suspects when a call fails; often empty."""
+        tested = {name: known for port in self.inputs for name, known in port.tested or ()}
+        odd = [name for name, size in sizes.items() if name in tested and size not in tested[name]]
+        told = [f"{name}={sizes[name]} was not among the tested {', '.join(map(str, tested[name]))}" for name in odd]
+        return f"{'; '.join(told)}: use one of these, or export again with this size" if told else ""
 
     def _living(self) -> door.Session:
         if self._session is None:
@@ -263,15 +291,15 @@ class Model:
         if len(inputs) != len(self._plans):
             self._refuse_names(inputs)
         sizes: dict[str, int] = {}
-        fitting: dict[str, Array] = {}
         for name, dtype, shape in self._plans:
             array = inputs.get(name)
             if array is None:
                 self._refuse_names(inputs)
-            if not isinstance(array, np.ndarray):
+            if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
                 self._refuse(name, f"is a {type(array).__name__}", "pass a numpy array")
-            array = self._native(name, array, dtype)
-            if array.dtype != dtype or array.ndim != len(shape):
+            given = array.dtype.newbyteorder("=")
+            text = dtype.kind == "O" and given.kind == "U"
+            if (given != dtype and not text) or array.ndim != len(shape):
                 self._refuse(name, f"is {describe(array)}", _conversion(array, dtype, len(shape)))
             for found, wanted in zip(array.shape, shape, strict=True):
                 if found == wanted:
@@ -281,20 +309,41 @@ class Model:
                 if sizes.setdefault(wanted, found) != found:
                     problem = f"has {wanted}={found}, another input has {wanted}={sizes[wanted]}"
                     self._refuse(name, problem, f"give every input the same {wanted}")
-            fitting[name] = array
-        return fitting
+        # copies are made only when everything fits
+        return {name: self._native(name, np.asarray(inputs[name]), dtype) for name, dtype in self._fast}
 
     def _native(self, name: str, array: Array, dtype: np.dtype[Any]) -> Array:
-        """Return the array in this machine's byte order, contiguous, strings as objects; say so when that copies."""
-        if dtype.kind == "O" and array.dtype.kind in "US":
-            return array.astype(object)
-        if array.dtype != dtype and array.dtype.newbyteorder("=") == dtype:
-            _log.info('input "%s" is copied: its bytes are in the other order', name)
-            return array.astype(dtype)
-        if not array.flags.c_contiguous:
-            _log.info('input "%s" is copied: it is not contiguous', name)
-            return np.ascontiguousarray(array).reshape(array.shape)
-        return array
+        """Return the array as onnxruntime reads it: in this machine's byte order, aligned, in C order, strings as str.
+
+        Where that needs a copy, the logger is told.
+        """
+        if dtype.kind == "O":
+            return self._strings(name, array)
+        if array.dtype != dtype:
+            odd = "its bytes are in the other order"
+        elif not array.flags.c_contiguous:
+            odd = "it is not contiguous"
+        elif not array.flags.aligned:
+            odd = "it is not aligned"
+        else:
+            return array
+        _log.info('input "%s" is copied: %s', name, odd)
+        try:
+            return array.astype(dtype, order="C")
+        except MemoryError as problem:
+            raise out_of_memory(problem, self._where) from problem
+
+    def _strings(self, name: str, array: Array) -> Array:
+        texts = array.astype(object, order="C")
+        for value in texts.ravel():
+            # onnxruntime would take str(value): "None" for a missing text, "b'x'" for bytes
+            if not isinstance(value, str):
+                self._refuse(name, f"holds a {type(value).__name__}", "hold str alone; decode bytes first")
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                self._refuse(name, f"holds {value[:40]!a}, which no UTF-8 can hold", "remove lone surrogates")
+        return texts
 
     def _sizes(self, inputs: Mapping[str, Array]) -> dict[str, int]:
         return {
@@ -303,16 +352,6 @@ class Model:
             for found, wanted in zip(inputs[name].shape, shape, strict=True)
             if isinstance(wanted, str)
         }
-
-    def _refuse_non_finite(self, answers: Mapping[str, Array]) -> None:
-        for name, array in answers.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                count = int(array.size - np.isfinite(array).sum())
-                raise NonFiniteOutput(
-                    f'output "{name}" holds {count} values that are NaN or infinite',
-                    self._where,
-                    "look at the inputs of this call: NaN and overflow go through a network without a sound",
-                )
 
     def _refuse(self, name: str, problem: str, hint: str) -> NoReturn:
         port = next(port for port in self.inputs if port.name == name)
@@ -331,34 +370,16 @@ class Model:
 def _conversion(array: Array, dtype: np.dtype[Any], rank: int) -> str:
     if array.ndim != rank:
         return f"give it {rank} dimensions, not {array.ndim}"
+    if dtype.kind == "O":
+        return 'pass str: numpy.char.decode(x, "utf-8") for bytes'
     return f"convert it: x.astype(numpy.{dtype.name})"
 
 
-def _refuse_too_large(artifact: Artifact, variant: Variant, limit: int | None) -> None:
-    """Refuse an artifact whose weights alone don't fit; what its activations need is known only by running it."""
-    if limit is None:
-        return
-    least = artifact.size_bytes(variant)
-    if least > limit:
-        raise UnsupportedSystem(
-            f"the weights alone take {least} bytes, {limit} are allowed",
-            f"{artifact.path} ({variant.name})",
-            "raise memory_limit, or use a smaller variant",
-        )
-
-
-def _out_of_memory(where: str) -> UnsupportedSystem:
-    return UnsupportedSystem(
-        "there is not enough memory to load the model", where, "use a smaller variant or more memory"
-    )
-
-
 def _orphan() -> None:
-    """Retire every model in a forked child: onnxruntime's threads did not come along, and a call could hang."""
+    """Retire every model in a forked child: a call could wait for threads that did not come along."""
     for model in list(_alive):
-        model._retire(  # noqa: SLF001 - this module's own class
-            "the model was loaded before this process was forked", "load it in the child, or fork before loading"
-        )
+        door.keep_for_ever(model._session)  # noqa: SLF001 - this module's own class
+        model._retire(*FORKED)  # noqa: SLF001 - as above
 
 
 if hasattr(os, "register_at_fork"):

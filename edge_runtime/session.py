@@ -3,7 +3,10 @@
 `model` and `bound_call` build on it.
 """
 
+import ctypes
 import os
+import re
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -25,6 +28,8 @@ from edge_runtime.errors import (
     UnsupportedModel,
     UnsupportedSystem,
     WrongInput,
+    out_of_memory,
+    short_of_memory,
 )
 from edge_runtime.manifest import Port, Variant
 from edge_runtime.npz import Array
@@ -54,16 +59,27 @@ Session: TypeAlias = onnxruntime.InferenceSession
 
 # The CPU provider runs in the caller's thread of control and has nothing to wait for, yet onnxruntime synchronises
 # after each run unless told otherwise. Source: onnxruntime_run_options_config_keys.h
-RUN_OPTIONS = onnxruntime.RunOptions()
-RUN_OPTIONS.add_run_config_entry("disable_synchronize_execution_providers", "1")
+_RUN_OPTIONS = onnxruntime.RunOptions()
+_RUN_OPTIONS.add_run_config_entry("disable_synchronize_execution_providers", "1")
+
+# The same, and afterwards the arena goes back to the system. It beats having no arena, whose blocks come from malloc
+# and stay in its free lists: a ResNet-18 then held 11 to 25 MiB of its own in steady state, against 11 with the arena
+# and 8 with the arena given back.
+_FRUGAL_RUN_OPTIONS = onnxruntime.RunOptions()
+_FRUGAL_RUN_OPTIONS.add_run_config_entry("disable_synchronize_execution_providers", "1")
+_FRUGAL_RUN_OPTIONS.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
 CPU = onnxruntime.OrtDevice.make("cpu", 0)._get_c_device()  # noqa: SLF001 - what the binding's own methods take
 
-# By preset: (arena and memory patterns, threads spin while they wait)
+# By preset: (the arena is kept between calls, threads spin while they wait)
 PRESETS = {"latency": (True, True), "balanced": (True, False), "memory": (False, False)}
+_frugal: "weakref.WeakSet[Session]" = weakref.WeakSet()  # a session has no place of its own for it
 
 # What decides the content of an optimised graph beyond the model, the engine and the CPU
-_GRAPH_OPTIONS = {"level": "all", "format": "ort"}
+_GRAPH_OPTIONS = {"level": "all", "format": "onnx"}
+
+# Smaller weights stay in the graph, where shape inference can read them: it looks into no other file
+_LEAST_BYTES_BESIDE = 1024
 
 
 def open_variant(
@@ -78,30 +94,62 @@ def open_variant(
     """Open a variant: from this machine's optimised graph when there is one, else from the model, which then makes it.
 
     Every file is hashed in full at its first load in a boot, and trusted by its stat record later.
-    Raises ManifestError, HashMismatch, InvalidModel or UnsupportedModel.
+    Raises ManifestError, HashMismatch, InvalidModel, UnsupportedModel, or UnsupportedSystem when memory is short.
     """
     where = f"{artifact.path} ({variant.name})"
     artifact.verify_variant(variant, hash_file=_hash_once_a_boot)
-    model = artifact.model_path(variant)
-    # a graph with external data is too large for the .ort format, and is mapped by onnxruntime as it is
-    if not cache or len(variant.files) > 1:
-        return open_model(model, threads=threads, where=where, preset=preset)
-    name = graph_cache.key(variant.files[0].sha256, engine=_BUILD, options=_GRAPH_OPTIONS)
-    cached = graph_cache.find(name, warn=warn)
-    if cached is not None:
+
+    def open_file(path: Path, *, optimised: bool = False, save: tuple[Path, str] | None = None) -> Session:
+        return open_model(path, threads=threads, where=where, preset=preset, optimised=optimised, save_optimised=save)
+
+    def open_cached(path: Path) -> Session | None:
         try:
-            return open_model(cached, threads=threads, where=where, preset=preset)
+            session = open_file(path, optimised=True)
+            # its hash is the one in its note, but the two may have been brought here together
+            match_ports(session, artifact.manifest.inputs, artifact.manifest.outputs, str(path))
+        except UnsupportedSystem:  # short of memory: no fault of the entry
+            raise
         except EdgeError as problem:
-            warn(f"a cached graph can't be opened and is made anew: {problem.what} ({cached})")
+            warn(f"a cached graph can't be used and is made anew: {problem.what} ({path})")
             graph_cache.remove(name)
-    made: list[Session] = []
+            return None
+        return session
 
-    def make(path: Path) -> None:
-        made.append(open_model(model, threads=threads, where=where, preset=preset, save_optimised=path))
+    def make(path: Path, weights: str) -> None:
+        # this session ends at once: one that maps the file holds half of its memory
+        open_file(model, save=(path, weights))
+        _give_back_freed_memory()
 
-    graph_cache.fill(name, model=where, make=make, warn=warn)
-    # where the disk refused, onnxruntime may have failed with it: the model itself needs no disk
-    return made[0] if made else open_model(model, threads=threads, where=where, preset=preset)
+    model, name = artifact.model_path(variant), graph_name(variant)
+    if not cache or not name:
+        return open_file(model)
+    found = graph_cache.find(name, warn=warn)
+    session = open_cached(found) if found else None
+    if session:
+        return session
+    try:
+        made = graph_cache.fill(name, model=where, make=make, warn=warn)
+    except (InvalidModel, UnsupportedSystem) as problem:
+        # raises the same again, unless the disk refused, or memory sufficed for the model and not for both
+        session = open_file(model)
+        warn(f"the optimised graph can't be cached, so each start optimises anew: {problem.what}")
+        return session
+    return (open_cached(made) if made else None) or open_file(model)
+
+
+def _give_back_freed_memory() -> None:
+    # glibc keeps freed blocks of up to 32 MiB: without this a model of 256 MiB held as much again after its first load
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def graph_name(variant: Variant) -> str:
+    """Return the name under which the cache holds a variant's optimised graph; empty when it can't hold it."""
+    # weights in files of their own are mapped by onnxruntime as they are
+    if len(variant.files) > 1 or not graph_cache.limit_bytes():
+        return ""
+    return graph_cache.key(variant.files[0].sha256, engine=_BUILD, options=_GRAPH_OPTIONS)
 
 
 def _hash_once_a_boot(path: Path) -> str:
@@ -117,40 +165,38 @@ def open_model(
     preset: str = "balanced",
     profile_prefix: Path | None = None,
     prepack: bool = True,
-    save_optimised: Path | None = None,
+    optimised: bool = False,
+    save_optimised: tuple[Path, str] | None = None,
 ) -> Session:
-    """Open one ONNX or ``.ort`` file on the CPU provider, sequentially, with `threads` intra-op threads.
+    """Open one ONNX file on the CPU provider, sequentially, with `threads` intra-op threads.
 
     where: what errors call it.   preset: see PRESETS.   profile_prefix: how the path of onnxruntime's own profile
     begins; it is written by ``end_profiling()``.   prepack=False keeps the weights' shapes in that profile, at the
-    price of slow kernels.   save_optimised: also write the optimised graph there, as ``.ort``.
-    An ``.ort`` file must be this machine's own: it is mapped, and not optimised again.
+    price of slow kernels.   optimised: the file was optimised on this machine, and is taken as it is.
+    save_optimised: also write the optimised graph to this path, and its weights to the file of this name beside it.
     Raises InvalidModel or UnsupportedModel.
     """
-    arena, spinning = PRESETS[preset]
+    keeps_arena, spinning = PRESETS[preset]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # fatal only: everything else reaches the user as one of our errors
-    options.enable_cpu_mem_arena = arena
-    options.enable_mem_pattern = arena
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-    if path.suffix == ".ort":
-        # Disabled, because it was optimised when it was made. The pair below maps the file and reads the weights in
-        # place; giving onnxruntime the bytes from Python instead of the path crashes the process.
+    if optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
-        options.add_session_config_entry("session.use_ort_model_bytes_for_initializers", "1")
     if save_optimised is not None:
-        options.optimized_model_filepath = os.fspath(save_optimised)
-        options.add_session_config_entry("session.save_model_format", "ORT")
+        graph, weights = save_optimised
+        options.optimized_model_filepath = os.fspath(graph)
+        beside = "session.optimized_model_external_initializers"
+        options.add_session_config_entry(f"{beside}_file_name", weights)
+        options.add_session_config_entry(f"{beside}_min_size_in_bytes", str(_LEAST_BYTES_BESIDE))
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = os.fspath(profile_prefix)
     if not prepack:
         options.add_session_config_entry("session.disable_prepacking", "1")
     try:
-        return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
     except Exception as problem:
         known = translated(problem, where)
         if known is None:
@@ -159,11 +205,19 @@ def open_model(
             # at load time there are no inputs yet: what onnxruntime calls an argument is the file
             known = InvalidModel(known.what, where, "export the artifact again")
         raise known from problem
+    if not keeps_arena:
+        _frugal.add(session)
+    return session
+
+
+def run_options(session: Session) -> onnxruntime.RunOptions:
+    """Return what every run of this session is given; it depends on the preset it was opened with."""
+    return _FRUGAL_RUN_OPTIONS if session in _frugal else _RUN_OPTIONS
 
 
 def run(session: Session, names: list[str], inputs: Mapping[str, Array]) -> list[Array]:
     """Run once, without the public wrapper's second check of what was checked; raises onnxruntime's own errors."""
-    answers: list[Array] = session._sess.run(names, inputs, RUN_OPTIONS)  # noqa: SLF001 - as said
+    answers: list[Array] = session._sess.run(names, inputs, run_options(session))  # noqa: SLF001 - as said
     return answers
 
 
@@ -172,14 +226,22 @@ def bound_run(session: Session) -> tuple[Callable[..., None], Any]:
     return session._sess.run_with_iobinding, session.io_binding()._iobinding  # noqa: SLF001 - as `run`
 
 
+def keep_for_ever(owner: object) -> None:
+    """Never free what holds a session, not even at exit: for a forked child alone.
+
+    The session's threads did not come along, and its destructor waits for them without end.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
+
+
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """Return numpy's dtype for a port's."""
     return np.dtype(object if name == STRING else name)
 
 
-def refuse(problem: Exception, where: str) -> NoReturn:
+def refuse(problem: Exception, where: str, hint: str = "") -> NoReturn:
     """Raise our error for an exception of onnxruntime; raise it as it is when it is not one of its own."""
-    known = problem if isinstance(problem, EdgeError) else translated(problem, where)
+    known = problem if isinstance(problem, EdgeError) else translated(problem, where, hint)
     if known is None or known is problem:
         raise problem
     raise known from problem
@@ -196,9 +258,14 @@ def refuse_newer(wanted: str, where: str) -> None:
         )
 
 
-def translated(problem: Exception, where: str) -> EdgeError | None:
-    """Return our error for an exception of onnxruntime, or None when it is not one of its own."""
+def translated(problem: Exception, where: str, hint: str = "") -> EdgeError | None:  # noqa: PLR0911 - one a cause
+    """Return our error for an exception of onnxruntime, or None when it is not one of its own.
+
+    hint: what the caller knows of a likelier cause than we do.
+    """
     message = " ".join(str(problem).split())[:600]
+    if short_of_memory(problem):
+        return out_of_memory(problem, where)
     if isinstance(problem, capi.NotImplemented):
         return UnsupportedModel(
             f"an operator has no CPU kernel: {message}", where, "export with another --opset or --exporter"
@@ -209,18 +276,24 @@ def translated(problem: Exception, where: str) -> EdgeError | None:
         "is till opset",
     )
     if any(phrase in message for phrase in newer):
-        hint = f"install a newer onnxruntime (here: {onnxruntime.__version__}), or export with a lower --opset"
-        return UnsupportedModel(f"the model is newer than this onnxruntime: {message}", where, hint)
-    if isinstance(problem, capi.InvalidArgument):
-        return WrongInput(f"onnxruntime refused the inputs: {message}", where, "compare them with: edge info")
+        upgrade = f"install a newer onnxruntime (here: {onnxruntime.__version__}), or export with a lower --opset"
+        return UnsupportedModel(f"the model is newer than this onnxruntime: {message}", where, upgrade)
+    failed = _failed_node(message)
+    if isinstance(problem, capi.InvalidArgument) and not failed:
+        return WrongInput(f"onnxruntime refused the inputs: {message}", where, hint or "compare them with: edge info")
     if isinstance(problem, capi.InvalidProtobuf | capi.InvalidGraph | capi.NoSuchFile | capi.NoModel):
         return InvalidModel(f"not a valid ONNX model: {message}", where, "export the artifact again")
     # a bound run has no exception class of its own, only this beginning
     if isinstance(problem, ONNXRUNTIME_ERRORS) or message.startswith("Error in execution"):
-        return InvalidModel(
-            f"onnxruntime failed: {message}", where, "run: edge check; if it passes, the input is to blame"
-        )
+        what = f"node {failed} failed" if failed else "onnxruntime failed"
+        return InvalidModel(f"{what}: {message}", where, hint or "run: edge check; if it passes, the input is to blame")
     return None
+
+
+def _failed_node(message: str) -> str:
+    # it writes: Non-zero status code returned while running Reshape node. Name:'/head/Reshape' Status Message: ...
+    found = re.search(r"while running (\S+) node\. Name:'(.*?)' ", message)
+    return f'"{found[2]}" ({found[1]})' if found else ""
 
 
 # every exception class of onnxruntime's binding; a test fails when a release brings one that is not here

@@ -8,8 +8,6 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-POLL_S = 0.1  # how soon the preparing thread notices that nobody listens any more
-
 
 class _End:
     """The end of the items, or what they raised; it takes their place in the order."""
@@ -19,38 +17,34 @@ class _End:
 
 
 def in_order(call: Callable[[Item], Answer], items: Iterable[Item], *, prefetch: int) -> Iterator[Answer]:
-    """Yield ``call(item)`` for each item, in order; items are taken in a thread of their own, up to `prefetch` ahead.
+    """Yield ``call(item)`` for each item, in order; items are taken in a thread of their own, at most `prefetch` ahead.
 
     onnxruntime lets go of Python's lock while it computes, so what makes the items runs meanwhile. What they raise
     is raised here, after the answers to those before. Leaving the iteration early ends the thread.
     """
-    waiting: queue.Queue[Item | _End] = queue.Queue(maxsize=prefetch)
+    waiting: queue.SimpleQueue[Item | _End] = queue.SimpleQueue()
+    room = threading.Semaphore(prefetch - 1)  # the first item is taken without asking
     left = threading.Event()
-
-    def hand_over(item: Item | _End) -> bool:
-        while not left.is_set():
-            try:
-                waiting.put(item, timeout=POLL_S)
-            except queue.Full:
-                continue
-            return True
-        return False
 
     def prepare() -> None:
         problem: BaseException | None = None
         try:
             for item in items:
-                if not hand_over(item):
+                waiting.put(item)
+                room.acquire()
+                if left.is_set():
                     return
         except BaseException as raised:  # noqa: BLE001 - it belongs to the consumer, who is given it in its place
             problem = raised
-        hand_over(_End(problem))
+        waiting.put(_End(problem))
 
     threading.Thread(target=prepare, daemon=True, name="edge-stream").start()
     try:
         while not isinstance(item := waiting.get(), _End):
+            room.release()
             yield call(item)
         if item.problem is not None:
             raise item.problem
     finally:
         left.set()
+        room.release()

@@ -17,6 +17,7 @@ KIND, SCHEMA = "edge-trust", 1
 MAX_BYTES = 4096
 # A file changed in the same tick of the kernel's clock in which it was hashed keeps its ctime; ticks are 1 to 10 ms
 YOUNGEST_NS = 50_000_000
+KEPT = 512  # records: more files than a machine has artifacts; without a bound, temporary ones would pile up
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -39,6 +40,16 @@ def sha256(
     return digest, False
 
 
+def refuse_foreign(path: Path, *, error: type[InputError] = InputError) -> None:
+    """Refuse a file that another user but root could have written: what vouches for others must be our own.
+
+    Raises OSError when it is not there.
+    """
+    owner = path.stat().st_uid
+    if owner not in {os.geteuid(), 0}:
+        raise error(f"it belongs to user {owner}", str(path), "remove it, or give $EDGE_CACHE another folder")
+
+
 def forget(folder: Path) -> None:
     """Remove every stat record: the next loads hash in full."""
     for place in folder.glob("*.json"):
@@ -55,15 +66,14 @@ def _stat_record(path: Path) -> tuple[int, int, int, int, int] | None:
 
 
 def _known(place: Path, boot: str, record: tuple[int, ...]) -> str | None:
-    if not place.is_file():
-        return None
     try:
+        refuse_foreign(place)
         fields = decode.document(files.read_bytes(place, limit_bytes=MAX_BYTES), where=str(place))
         decode.envelope(fields, kind=KIND, schema=SCHEMA, what="stat record")
         same = fields.string("boot") == boot and fields.integers("stat", limit=5) == record
         digest = fields.string("sha256", limit=64)
         fields.finish()
-    except EdgeError:
+    except (EdgeError, OSError):
         return None  # as if it were not there: it is written anew
     return digest if same else None
 
@@ -74,6 +84,14 @@ def _remember(place: Path, boot: str, record: tuple[int, ...], digest: str) -> N
     with contextlib.suppress(EdgeError, OSError):
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.write_whole(place, decode.as_json(document).encode())
+        _make_room(place.parent)
+
+
+def _make_room(folder: Path) -> None:
+    with os.scandir(folder) as found:
+        written = sorted((one.stat().st_mtime_ns, one.path) for one in found)
+    for _, path in written[:-KEPT]:
+        Path(path).unlink(missing_ok=True)
 
 
 def _boot(boot_id: Path) -> str:

@@ -23,7 +23,14 @@ from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.contender import Contender, Job, Step
 from edge_runtime.decode import finite
 from edge_runtime.environment import conditions
-from edge_runtime.errors import EdgeError, UnsupportedSystem, UsageError, to_document
+from edge_runtime.errors import (
+    EdgeError,
+    UnsupportedSystem,
+    UsageError,
+    out_of_memory,
+    short_of_memory,
+    to_document,
+)
 from edge_runtime.tree import Tree
 
 if TYPE_CHECKING:
@@ -50,9 +57,10 @@ def main() -> int:
     except EdgeError as error:
         send(to_document(error))
         return error.exit_code
-    except MemoryError:
-        hint = "use a smaller model or input, or a machine with more"
-        send(to_document(UnsupportedSystem("out of memory", "worker", hint)))
+    except (MemoryError, ImportError, RuntimeError) as problem:
+        if not short_of_memory(problem):
+            raise
+        send(to_document(out_of_memory(problem, "worker")))
         return UnsupportedSystem.exit_code
     return 0
 

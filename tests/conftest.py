@@ -21,6 +21,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 Maker = Callable[..., Path]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """No test reads or fills the user's own cache, nor does a process that one starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_edge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plain artifact, shared: read it, never change it."""

@@ -109,6 +109,91 @@ def echo() -> Sample:
     return _sample([_op("Identity", ["x"], "y")], {"x": shape}, {"y": shape}, [{"x": np.array([1, 2], "f4")}])
 
 
+def echo_of(element: int) -> Sample:
+    """T[n] → the same, for any element type; without golden cases."""
+    shape: Shaped = (element, ["n"])
+    return _sample([_op("Identity", ["x"], "y")], {"x": shape}, {"y": shape}, [], opset=19)
+
+
+def sequence() -> Sample:
+    """float32[n] → a sequence that holds it."""
+    y = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, ["n"])
+    return _odd(_op("SequenceConstruct", ["x"], "y"), {"x": (TensorProto.FLOAT, ["n"])}, y)
+
+
+def optional() -> Sample:
+    """float32[n] → an optional that holds it."""
+    inner = helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"])
+    y = helper.make_value_info("y", helper.make_optional_type_proto(inner))
+    return _odd(_op("Optional", ["x"], "y"), {"x": (TensorProto.FLOAT, ["n"])}, y)
+
+
+def mapping() -> Sample:
+    """float32[n, 2] → for each row a map from class to score, as classifiers made by scikit-learn's converter do."""
+    inner = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    y = helper.make_value_info("y", helper.make_sequence_type_proto(inner))
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    return _odd(node, {"x": (TensorProto.FLOAT, ["n", 2])}, y)
+
+
+def spread() -> Sample:
+    """float32[n, 1] → float32[n, 100000], the same value over and over."""
+    return _sample(
+        [_op("MatMul", ["x", "w"], "y")],
+        {"x": (TensorProto.FLOAT, ["n", 1])},
+        {"y": (TensorProto.FLOAT, ["n", 100_000])},
+        [{"x": np.ones((2, 1), "f4")}],
+        {"w": np.ones((1, 100_000), "f4")},
+    )
+
+
+def determinant() -> Sample:
+    """float64[n, 2, 2] → their determinants, for which onnxruntime has no kernel of this type."""
+    return _sample(
+        [_op("Det", ["x"], "y")],
+        {"x": (TensorProto.DOUBLE, ["n", 2, 2])},
+        {"y": (TensorProto.DOUBLE, ["n"])},
+        [],
+    )
+
+
+def logarithm() -> Sample:
+    """float32[n] → its logarithm: NaN below 0, minus infinity at 0."""
+    shape: Shaped = (TensorProto.FLOAT, ["n"])
+    return _sample([_op("Log", ["x"], "y")], {"x": shape}, {"y": shape}, [{"x": np.array([1, 2], "f4")}])
+
+
+def halves() -> Sample:
+    """float32[n] → float32[2, b]: fails inside the graph, in the node "fold", unless n is even."""
+    node = helper.make_node("Reshape", ["x", "to"], ["y"], name="fold")
+    return _sample(
+        [node],
+        {"x": (TensorProto.FLOAT, ["n"])},
+        {"y": (TensorProto.FLOAT, [2, "b"])},
+        [{"x": np.arange(6, dtype="f4")}],
+        {"to": np.array([2, -1], "i8")},
+    )
+
+
+def slow() -> Sample:
+    """float32[n, 400] → twelve matrix products: some milliseconds, long enough to meet another thread inside."""
+    weight = (np.eye(400) * 1.01).astype("f4")
+    names = ["x", *(f"y{layer}" for layer in range(11)), "y"]
+    nodes = [_op("MatMul", [names[layer], "w"], names[layer + 1]) for layer in range(12)]
+    shape: Shaped = (TensorProto.FLOAT, ["n", 400])
+    return _sample(nodes, {"x": shape}, {"y": shape}, [{"x": np.ones((2, 400), "f4")}], {"w": weight})
+
+
+def weighty(mebibytes: int) -> Sample:
+    """float32[n, 512] → matrix products with weights of a MiB each."""
+    random = np.random.default_rng(0)
+    weights = {f"w{layer}": random.normal(size=(512, 512)).astype("f4") / 23 for layer in range(mebibytes)}
+    names = ["x", *(f"y{layer}" for layer in range(mebibytes - 1)), "y"]
+    nodes = [_op("MatMul", [names[layer], f"w{layer}"], names[layer + 1]) for layer in range(mebibytes)]
+    shape: Shaped = (TensorProto.FLOAT, ["n", 512])
+    return _sample(nodes, {"x": shape}, {"y": shape}, [{"x": np.ones((1, 512), "f4")}], weights)
+
+
 def write_artifact(path: Path, sample: Sample, *, spoil: float = 0.0, **changes: Any) -> Path:
     """Write a sample as an artifact; its golden outputs come from onnx's own reference implementation.
 
@@ -187,6 +272,8 @@ def _sample(
     outputs: Mapping[str, Shaped],
     cases: Sequence[Case],
     weights: Mapping[str, Array] | None = None,
+    *,
+    opset: int = 13,
 ) -> Sample:
     graph = helper.make_graph(
         nodes,
@@ -195,7 +282,15 @@ def _sample(
         [helper.make_tensor_value_info(name, *what) for name, what in outputs.items()],
         [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
     )
-    return Sample(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tuple(cases))
+    return Sample(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9), tuple(cases))
+
+
+def _odd(node: onnx.NodeProto, inputs: Mapping[str, Shaped], output: onnx.ValueInfoProto) -> Sample:
+    """Return a graph whose output is no tensor; without golden cases, which can't hold it."""
+    ports = [helper.make_tensor_value_info(name, *what) for name, what in inputs.items()]
+    opsets = [helper.make_opsetid("", 16), helper.make_opsetid("ai.onnx.ml", 1)]
+    graph = helper.make_graph([node], "graph", ports, [output])
+    return Sample(helper.make_model(graph, opset_imports=opsets, ir_version=8), ())
 
 
 def _op(kind: str, takes: list[str], gives: str) -> onnx.NodeProto:
@@ -206,8 +301,14 @@ def _ports(values: Sequence[onnx.ValueInfoProto]) -> tuple[Port, ...]:
     return tuple(
         Port(
             name=value.name,
-            dtype=helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
+            dtype=_dtype(value.type.tensor_type.elem_type),
             shape=tuple(size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim),
         )
         for value in values
     )
+
+
+def _dtype(element: int) -> str:
+    if element in {TensorProto.UNDEFINED, TensorProto.STRING}:  # a sequence has no element type of its own
+        return "string"
+    return str(helper.tensor_dtype_to_np_dtype(element).name)

@@ -1,0 +1,77 @@
+"""Will it fit? What a model takes is estimated before it is loaded, and held against the limits on this process.
+
+The factors are peaks over the size of the weights, with `SESSION_BYTES` taken off: resident memory that `load` and
+the first calls added, measured with onnxruntime 1.32 on x86-64 for stacks of 3x3 convolutions (4.6 and 47 MiB of
+weights) and of matrix products (16, 64 and 256 MiB).
+
+==================================  ============  ============
+                                    convolutions  matrices
+==================================  ============  ============
+mapped from the cache               0.8 .. 1.0    0.9 .. 1.1
+optimised here, cached or not       2.6 .. 3.1    1.4 .. 2.2
+==================================  ============  ============
+
+Mapped pages are clean: under pressure the kernel drops them and reads them again, so the first line is a worst case.
+"""
+
+from edge_runtime import graph_cache, session, units
+from edge_runtime.artifact import Artifact
+from edge_runtime.errors import UnsupportedSystem
+from edge_runtime.limits import limits
+from edge_runtime.manifest import Port, Variant
+from edge_runtime.tree import Tree
+
+MAPPED, OPTIMISED = 120, 320  # hundredths of the weights' size, above the largest that was measured
+SESSION_BYTES = 12 * 2**20  # what a session of a tiny model adds; measured 9 to 11 MiB
+
+
+def need_bytes(artifact: Artifact, variant: Variant, *, cached: bool) -> int:
+    """Estimate the peak in bytes that a variant adds to a process.
+
+    Its weights times a measured factor, its inputs and outputs, and the session. A dynamic dimension counts with the
+    largest size that was tested. Activations are not in it, unless the manifest tells `peak_bytes`.
+    """
+    ports = (*artifact.manifest.inputs, *artifact.manifest.outputs)
+    data = max(artifact.manifest.peak_bytes or 0, sum(_port_bytes(port, ports) for port in ports))
+    return SESSION_BYTES + data + artifact.size_bytes(variant) * (MAPPED if cached else OPTIMISED) // 100
+
+
+def refuse_too_large(
+    artifact: Artifact, variant: Variant, *, cache: bool, limit_bytes: int | None, tree: Tree | None = None
+) -> None:
+    """Refuse a variant that can't fit.
+
+    limit_bytes: what the caller grants; the estimate is held against it.   tree: tells this process's control group,
+    whose limit is certain death when the weights alone are larger, and is believed no further than that.
+    Raises UnsupportedSystem.
+    """
+    where, weights = f"{artifact.path} ({variant.name})", artifact.size_bytes(variant)
+    group = limits(tree or Tree()).memory_bytes
+    if group is not None and weights > group:
+        raise UnsupportedSystem(
+            f"the weights alone take {units.size(weights)}, this control group may have {units.size(group)}",
+            where,
+            "raise the memory limit of the container or service, or use a smaller variant",
+        )
+    if limit_bytes is None:
+        return
+    name = session.graph_name(variant) if cache else ""
+    cached = bool(name) and graph_cache.contains(name)
+    estimate = need_bytes(artifact, variant, cached=cached)
+    if estimate > limit_bytes:
+        better = (
+            "" if cached else ", or make its optimised graph where there is room, for that takes less: edge cache warm"
+        )
+        raise UnsupportedSystem(
+            f"the model takes about {units.size(estimate)}, memory_limit is {units.size(limit_bytes)}",
+            where,
+            f"raise memory_limit, use a smaller variant{better}",
+        )
+
+
+def _port_bytes(port: Port, ports: tuple[Port, ...]) -> int:
+    largest = {name: max(sizes, default=1) for one in ports for name, sizes in one.tested or ()}
+    count = session.numpy_dtype(port.dtype).itemsize if port.dtype in session.DTYPES.values() else 0
+    for size in port.shape:
+        count *= largest.get(size, 1) if isinstance(size, str) else size
+    return count
