@@ -12,11 +12,13 @@ from edge_runtime.errors import EdgeError, from_document, to_document
 LEAVES = {
     "SelfCheckFailed": 1,
     "OutputExists": 2,
+    "ConcurrentUse": 2,
     "ManifestError": 3,
     "HashMismatch": 3,
     "RecordError": 3,
     "WrongInput": 3,
     "InvalidModel": 3,
+    "NonFiniteOutput": 3,
     "Unwritable": 3,
     "WorkerLost": 4,
     "TimedOut": 4,

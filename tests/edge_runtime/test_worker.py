@@ -52,6 +52,14 @@ def contender(folder: Path, body: str) -> str:
     return f"{file}:open_contender"
 
 
+def test_a_warming_launch_leaves_the_optimised_graph_in_the_cache_and_tells_nothing(
+    tiny_edge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
+    assert list(run(tiny_edge, kind="warm")) == ["hello", "end"]
+    assert len(list((tmp_path / "cache" / "graphs").glob("*.json"))) == 1
+
+
 def test_a_timing_launch_tells_its_phases_samples_and_environment(tiny_edge: Path) -> None:
     events = run(tiny_edge)
     assert list(events) == ["hello", "loaded", "answers", "timing", "end"]
@@ -132,7 +140,7 @@ def test_a_contender_that_raises_is_lost_with_its_last_words(tiny_edge: Path, tm
 
 def test_a_contender_that_runs_out_of_memory_cannot_work_here(tiny_edge: Path, tmp_path: Path) -> None:
     hungry = contender(tmp_path, "def load(self):\n    raise MemoryError")
-    with pytest.raises(UnsupportedSystem, match="out of memory"):
+    with pytest.raises(UnsupportedSystem, match="not enough memory"):
         run(tiny_edge, contender=hungry)
 
 
