@@ -1,8 +1,8 @@
 """The part that runs on a board: numpy, onnxruntime and the standard library, nothing else.
 
-Reading order: `session` (load and call), `timing` (the measuring loop), `rounds` (launches, paired), `record` (the
-evidence). The public names are below; importing this package imports neither numpy nor onnxruntime until one of
-them is used.
+Reading order: `model` (load and call), `bound_call` (the fast path), `session` (the door to onnxruntime), `timing` (the
+measuring loop), `rounds` (launches, paired), `record` (the evidence). The public names are below; importing this
+package imports neither numpy nor onnxruntime until one of them is used.
 """
 
 from importlib import import_module

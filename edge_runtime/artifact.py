@@ -156,6 +156,11 @@ def open_artifact(path: str | Path) -> Artifact:
 
     Raises ManifestError when the directory or its manifest is missing, malformed, newer than this version, or names
     paths outside the directory. Hashes are not checked here: `verify` does.
+
+    >>> import edge_runtime
+    >>> artifact = edge_runtime.open_artifact("tiny.edge")
+    >>> [variant.name for variant in artifact.manifest.variants]
+    ['fp32']
     """
     folder = Path(path)
     file = folder / manifest.FILE_NAME

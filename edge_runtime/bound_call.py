@@ -34,6 +34,13 @@ class BoundCall:
     buffers, valid until the next call; an output whose size depends on the data is allocated anew by onnxruntime at
     each call. One thread at a time: a second one is refused with ConcurrentUse, never given mixed answers.
     Both mappings are read-only: a forgotten ``[...]`` is a TypeError, and not a frame that the model never sees.
+
+    >>> import edge_runtime, numpy
+    >>> model = edge_runtime.load("tiny.edge", threads=1)
+    >>> call = model.bind(input=numpy.zeros((1, 13), "float32"))
+    >>> call.inputs["input"][...] = 1
+    >>> numpy.array_equal(call()["output"], model(input=numpy.ones((1, 13), "float32"))["output"])
+    True
     """
 
     __slots__ = ("__weakref__", "_answers", "_buffers", "_hint", "_idle", "_outputs", "_run", "_where", "inputs")

@@ -19,7 +19,15 @@ from typing import Any, ClassVar
 
 
 class EdgeError(Exception):
-    """Anything we can explain to the person at the keyboard."""
+    """Anything we can explain to the person at the keyboard.
+
+    >>> import edge_runtime
+    >>> try:
+    ...     edge_runtime.load("absent.edge")
+    ... except edge_runtime.EdgeError as error:
+    ...     print(error.what, error.where, error.exit_code, sep=" | ")
+    no such artifact | absent.edge | 3
+    """
 
     exit_code: ClassVar[int]
     transient: ClassVar[bool] = False

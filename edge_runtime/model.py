@@ -60,6 +60,12 @@ def load(
     Raises ManifestError, HashMismatch or InvalidModel for a damaged artifact, UnsupportedModel or UnsupportedSystem
     for one that this onnxruntime or machine can't run, UsageError for an unknown variant or preset, or a senseless
     thread count.
+
+    >>> import edge_runtime, numpy
+    >>> with edge_runtime.load("tiny.edge", threads=1) as model:
+    ...     answers = model(input=numpy.zeros((2, 13), "float32"))
+    >>> answers["output"].shape
+    (2, 1)
     """
     cpus = len(available_cpus())
     if threads is not None and not 1 <= threads <= cpus:
@@ -103,6 +109,19 @@ class Model:
     ``model(image=x)["scores"]``: x must have the port's dtype and shape, and the answers are arrays that belong to
     the caller. Names that are no Python words go in as ``model(**{"input.1": x})``. Several threads may call at once;
     each is given buffers of its own.
+
+    >>> import edge_runtime, numpy
+    >>> model = edge_runtime.load("tiny.edge", threads=1)
+    >>> [f"{port.name}: {port}" for port in model.inputs]
+    ['input: float32[batch, 13]']
+    >>> model(input=numpy.zeros((2, 12), "float32"))  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    WrongInput: input "input" is float32[2, 12], the model takes float32[batch, 13] – tiny.edge (fp32) – give it ...
+    >>> frames = (numpy.full((1, 13), value, "float32") for value in range(3))
+    >>> [answers["output"].shape for answers in model.stream(frames)]
+    [(1, 1), (1, 1), (1, 1)]
+    >>> model.pool
+    PoolState(shapes=1, hits=2, misses=1)
     """
 
     def __init__(

@@ -40,7 +40,11 @@ def check(path: str | Path, *, variant: str = AUTO, threads: int | None = None) 
     """Hash every file of an artifact, then run its golden cases through the variant's session.
 
     Cases stored for the variant are used, or the reference's when it has none of its own.
-    Raises as `session.load` does; a wrong answer is a result, not an error.
+    Raises as `load` does; a wrong answer is a result, not an error.
+
+    >>> import edge_runtime
+    >>> edge_runtime.check("tiny.edge", threads=1).ok
+    True
     """
     with load(path, variant=variant, threads=threads) as model:
         files = model.artifact.verify()

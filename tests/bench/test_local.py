@@ -21,6 +21,25 @@ def test_a_worker_sees_what_a_board_would_have_and_nothing_else(
     assert record.contenders[1].engine == ("host=[] python=[] there=['edge_runtime', 'numpy', 'onnxruntime'] home=home")
 
 
+def test_a_run_fills_a_cache_of_its_own_and_leaves_the_users_alone(
+    tiny: Path, tmp_path: Path, quick: Callable[[int], Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # what is left of the private root is looked at from within: the hook runs before it is removed
+    seen: list[list[str]] = []
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("EDGE_CACHE", str(home / "own"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def look(_: object) -> None:
+        seen.append([path.suffix for path in tmp_path.glob("edge-board-*/home/.cache/edge/graphs/*.json")])
+
+    bench(tiny, against=[], plan=quick(1), keep=look)
+    assert seen == [[".json"]]
+    assert list(home.iterdir()) == []
+
+
 def test_the_private_root_holds_the_payload_and_what_was_put_there(tiny: Path, rival: Callable[[str], str]) -> None:
     with local.open_board() as board:
         there = board.put_artifact(open_artifact(tiny))

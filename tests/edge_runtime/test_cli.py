@@ -57,7 +57,7 @@ def test_every_verb_explains_itself_with_an_example(verb: str, capsys: Captured)
     assert main([verb, "--help"]) == 0
     told = capsys.readouterr().out
     assert told.startswith(f"usage: edge {verb}")
-    assert f"\nexamples:\n  edge {verb} " in told
+    assert f"\nexamples:\n  edge {verb}" in told
 
 
 @pytest.mark.parametrize(
@@ -373,6 +373,7 @@ def test_a_terminal_of_another_encoding_gets_escapes_and_no_crash(tiny_edge: Pat
     assert b"\\udcff" in done.stderr
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(("nohup", "status"), [(False, 130), (True, 0)])
 def test_a_closed_terminal_ends_a_run_unless_nohup_was_said(nohup: bool, status: int) -> None:
     code = f"""
@@ -402,3 +403,41 @@ def test_a_full_stdout_is_told_in_one_paragraph(tiny_edge: Path) -> None:
     assert done.returncode == 3
     assert done.stderr.startswith("edge: no space left on device")
     assert "Traceback" not in done.stderr
+=======
+def test_python_m_is_the_same_command(tiny_edge: Path) -> None:
+    done = edge("info", str(tiny_edge), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["kind"] == "edge-info"
+    assert edge("no-such-verb").returncode == 2
+
+
+def test_verbose_tells_of_copies_and_quiet_of_no_warning(
+    make_artifact: Maker, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["run", str(make_artifact()), "--input", f"input={tmp_path / 'x.npy'}"]
+    np.save(tmp_path / "x.npy", np.asfortranarray(np.ones((2, 13), "f4")))
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "x.npy"))  # a file, where no folder can be
+    warning = "edge: the optimised graph can't be cached, so each start optimises anew: "
+    told = {}
+    for flag in ("-v", "--json", "-q"):
+        assert main([*words, flag]) == 0
+        told[flag] = capsys.readouterr().err
+    assert told["-v"].count(warning) == told["--json"].count(warning) == 1
+    assert told["-q"] == ""
+
+
+def test_an_exception_that_says_that_memory_is_short_is_no_bug(
+    tiny_edge: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # numpy's import fails like this where the address space is small, below a page of advice on how to install it
+    (tmp_path / "numpy.py").write_text(
+        "raise ImportError('IMPORTANT:\\nOriginal error was: libx.so: failed to map segment from shared object')"
+    )
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    done = edge(
+        "run", str(tiny_edge), "--input", f"input={inputs}", before=f"import sys; sys.path.insert(0, {str(tmp_path)!r})"
+    )
+    assert done.returncode == 5
+    assert done.stderr.startswith("edge: not enough memory: Original error was: libx.so: failed to map")
+    assert list(tmp_path.glob("edge-bug-*")) == []
+>>>>>>> runtime-core

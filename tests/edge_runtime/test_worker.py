@@ -52,6 +52,14 @@ def contender(folder: Path, body: str) -> str:
     return f"{file}:open_contender"
 
 
+def test_a_warming_launch_leaves_the_optimised_graph_in_the_cache_and_tells_nothing(
+    tiny_edge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
+    assert list(run(tiny_edge, kind="warm")) == ["hello", "end"]
+    assert len(list((tmp_path / "cache" / "graphs").glob("*.json"))) == 1
+
+
 def test_a_timing_launch_tells_its_phases_samples_and_environment(tiny_edge: Path) -> None:
     events = run(tiny_edge)
     assert list(events) == ["hello", "loaded", "answers", "timing", "end"]
