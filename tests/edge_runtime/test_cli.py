@@ -373,7 +373,6 @@ def test_a_terminal_of_another_encoding_gets_escapes_and_no_crash(tiny_edge: Pat
     assert b"\\udcff" in done.stderr
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(("nohup", "status"), [(False, 130), (True, 0)])
 def test_a_closed_terminal_ends_a_run_unless_nohup_was_said(nohup: bool, status: int) -> None:
     code = f"""
@@ -403,7 +402,8 @@ def test_a_full_stdout_is_told_in_one_paragraph(tiny_edge: Path) -> None:
     assert done.returncode == 3
     assert done.stderr.startswith("edge: no space left on device")
     assert "Traceback" not in done.stderr
-=======
+
+
 def test_python_m_is_the_same_command(tiny_edge: Path) -> None:
     done = edge("info", str(tiny_edge), "--json")
     assert done.returncode == 0, done.stderr
@@ -440,4 +440,3 @@ def test_an_exception_that_says_that_memory_is_short_is_no_bug(
     assert done.returncode == 5
     assert done.stderr.startswith("edge: not enough memory: Original error was: libx.so: failed to map")
     assert list(tmp_path.glob("edge-bug-*")) == []
->>>>>>> runtime-core
