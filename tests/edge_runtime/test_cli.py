@@ -377,8 +377,7 @@ def test_a_terminal_of_another_encoding_gets_escapes_and_no_crash(tiny_edge: Pat
 def test_a_closed_terminal_ends_a_run_unless_nohup_was_said(nohup: bool, status: int) -> None:
     code = f"""
 import os, signal, sys
-if {nohup}:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if {nohup} else signal.SIG_DFL)
 from edge_runtime import cli
 cli.VERBS["hang"] = cli.Verb("", "hanging:up")
 hanging = type(sys)("hanging")
