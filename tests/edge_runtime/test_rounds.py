@@ -124,7 +124,12 @@ def test_energy_is_measured_last_where_there_is_a_meter(tiny_edge: Path, tmp_pat
     plan = Plan(rounds=1, energy_s=0.25, block=QUICK)
     told: list[Progress] = []
     record = conduct([own], plan, board="local", progress=told.append, root=tmp_path)
-    assert [(one.kind, one.round) for one in told] == [("memory", None), ("time", 0), ("energy", None)]
+    assert [(one.kind, one.round) for one in told] == [
+        ("warm", None),
+        ("memory", None),
+        ("time", 0),
+        ("energy", None),
+    ]
     (reading,) = record.energy
     assert (reading.contender, reading.rail) == ("edge", "ina219, the supply it is wired to")
     assert parse(json.dumps(record.to_document()), where="x") == record
