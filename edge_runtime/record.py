@@ -77,7 +77,8 @@ class Launch:
     """One fresh process that loaded the artifact and timed one block; all times in nanoseconds.
 
     block_ns: one value a sample, each the time of a call (of a group of `calls_per_sample` divided by it).
-    cut, steady: reserved for the judgement of the warm-up.
+    cut: samples at its beginning that belong to the warm-up.   steady: whether the rest keeps its level; None where
+    there are too few to tell. Both are `warmup.judge`'s, kept so that a record shows what its figures leave out.
     """
 
     contender: str
@@ -93,6 +94,11 @@ class Launch:
     after: Conditions
     valid: bool
     reasons: tuple[str, ...]
+
+    @property
+    def steady_ns(self) -> tuple[int, ...]:
+        """The samples after the warm-up: what every figure of latency is computed from."""
+        return self.block_ns[self.cut or 0 :]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,6 +319,8 @@ def _launch(fields: decode.Fields) -> Launch:
         part.finish()
     if launch.valid and not launch.block_ns:
         fields.refuse("block_ns", "is empty in a valid launch")
+    if launch.cut and launch.cut >= len(launch.block_ns):
+        fields.refuse("cut", f"leaves none of the {len(launch.block_ns)} samples")
     return launch
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime import energy, fitness, stats
+from edge_runtime import energy, fitness, stats, warmup
 from edge_runtime.artifact import Artifact
 from edge_runtime.environment import available_cpus, machine
 from edge_runtime.errors import EdgeError, UsageError
@@ -257,7 +257,9 @@ class _Run:
                 "valid": True,
                 "reasons": [],
             }
-            self._launches.append(launch_of_worker(told, where=entry.name))
+            launch = launch_of_worker(told, where=entry.name)
+            found = warmup.judge(launch.block_ns)
+            self._launches.append(replace(launch, cut=found.cut, steady=found.steady))
         self._rounds += 1
         # right once and wrong later is wrong: such a contender leaves the race, and its samples judge nobody
         self._timed = [entry for entry in self._timed if entry.name not in changed]
@@ -298,6 +300,12 @@ class _Run:
         ]
         if self._timed and self._rounds < MIN_ROUNDS:
             warnings.append(f"{self._rounds} rounds are few: intervals need {MIN_ROUNDS} to be trusted")
+        restless = sum(launch.steady is False for launch in self._launches)
+        if restless:
+            warnings.append(
+                f"{restless} of {len(self._launches)} blocks were not steady: their level changed late or drifted, "
+                "so their median is of several levels"
+            )
         warnings += self._unmeasured
         warnings += map(str, fitness.of_limits(limits(Tree(self._root)), self._plan.threads))
         warnings += fitness.of_launches([(launch.before, launch.after) for launch in self._launches])
@@ -354,7 +362,7 @@ class _Run:
 
     def _precise(self) -> bool:
         for entry in self._timed:
-            medians = [stats.percentile(one.block_ns, 50) for one in self._launches if one.contender == entry.name]
+            medians = [stats.percentile(one.steady_ns, 50) for one in self._launches if one.contender == entry.name]
             interval = stats.launch_interval(medians)
             if interval.high is None or interval.high / interval.estimate - 1 > self._plan.precision:
                 return False

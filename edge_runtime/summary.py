@@ -120,8 +120,8 @@ def comparisons(record: Record, *, contender: str) -> tuple[Comparison, ...]:
 def compare(record: Record, *, baseline: str, contender: str) -> Comparison:
     """Compare two contenders of a record round by round; "invalid" when either answered wrongly."""
     wrong = any(other.answers.agree is False for other in record.contenders if other.name in {baseline, contender})
-    slow = {launch.round: percentile(launch.block_ns, 50) for launch in record.launches_of(baseline)}
-    fast = {launch.round: percentile(launch.block_ns, 50) for launch in record.launches_of(contender)}
+    slow = {launch.round: percentile(launch.steady_ns, 50) for launch in record.launches_of(baseline)}
+    fast = {launch.round: percentile(launch.steady_ns, 50) for launch in record.launches_of(contender)}
     rounds = sorted(slow.keys() & fast.keys())
     if wrong:
         return Comparison(baseline=baseline, contender=contender, speedup=None, rounds=len(rounds), verdict="invalid")
@@ -132,9 +132,19 @@ def compare(record: Record, *, baseline: str, contender: str) -> Comparison:
     return Comparison(baseline=baseline, contender=contender, speedup=speedup, rounds=len(rounds), verdict=judged)
 
 
+def warmup_rule(record: Record) -> str:
+    """Return how the warm-up was ended, and what that cost, in words."""
+    total = sum(len(one.block_ns) for one in record.launches)
+    cuts = [one.cut for one in record.launches if one.cut]
+    cut = (
+        f"in {len(cuts)} of {len(record.launches)} launches, {sum(cuts) / total:.1%} of all samples" if cuts else "none"
+    )
+    return f"a minimum of time and calls, then cut where the level last changed early: {cut}"
+
+
 def launch_p50s(record: Record, contender: str) -> list[int]:
     """Return the median of each valid launch, in nanoseconds."""
-    return [percentile(launch.block_ns, 50) for launch in record.launches_of(contender)]
+    return [percentile(launch.steady_ns, 50) for launch in record.launches_of(contender)]
 
 
 def document(record: Record, compared: tuple[Comparison, ...]) -> dict[str, Any]:
@@ -159,7 +169,7 @@ def document(record: Record, compared: tuple[Comparison, ...]) -> dict[str, Any]
 def _standing(record: Record, contender: MeasuredContender) -> Standing:
     # right at first and wrong later is wrong: its samples are kept in the record and make no figure
     launches = () if contender.answers.agree is False else record.launches_of(contender.name)
-    blocks = [launch.block_ns for launch in launches]
+    blocks = [launch.steady_ns for launch in launches]
     samples = sum(map(len, blocks))
     phases: dict[str, Interval] = {}
     if launches:

@@ -8,6 +8,7 @@ from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.environment import available_cpus
 from edge_runtime.files import refuse_taken
+from edge_runtime.histogram import histogram
 from edge_runtime.record import Record
 from edge_runtime.rounds import Plan, Progress, measure_artifact
 from edge_runtime.stats import Interval
@@ -95,15 +96,16 @@ def _described(record: Record, *, asked_energy: bool) -> str:
                     "evidence",
                     f"{standing.launches} launches, {_samples(record, standing)}, stopped by {record.stop_reason}",
                 ),
+                ("warm-up", summary.warmup_rule(record)),
             ]
         ),
-        *_tables(standing),
+        *_tables(standing, record),
         f"energy: {_energy(standing, asked=asked_energy)}",
     ]
     return "\n\n".join([*parts, *(f"warning: {warning}" for warning in record.warnings)])
 
 
-def _tables(standing: summary.Standing) -> list[str]:
+def _tables(standing: summary.Standing, record: Record) -> list[str]:
     tables = []
     if standing.latency is not None:
         names = ("min", "p50", "p90", "p99", "max", "mean")
@@ -113,6 +115,8 @@ def _tables(standing: summary.Standing) -> list[str]:
         if throughput is not None:
             rows.append(("throughput", units.rate(throughput.estimate), _range(throughput, units.rate)))
         tables.append(table(rows, "<>"))
+        samples = [sample for one in record.launches_of(standing.contender.name) for sample in one.steady_ns]
+        tables.append(f"samples of all launches\n{histogram(samples)}")
     if standing.cold_start_ns is not None:
         rows = [("cold start", "", "95 % interval")]
         phases = {**standing.phases_ns, "total": standing.cold_start_ns}

@@ -1,6 +1,7 @@
 """A worker that speaks the protocol at once: what it answers is scripted by its job's options.
 
-options: p50 (nanoseconds, one for each round, comma-separated; the last repeats), wrong ("memory" or "time": where it
+options: p50 (nanoseconds, one for each round, comma-separated; the last repeats), levels (instead: "1300x60,1000x240",
+how many samples of each), wrong ("memory" or "time": where it
 answers wrongly), ledger (a file that notes begin and end, so that a test can see that one process lives at a time).
 """
 
@@ -35,6 +36,9 @@ send("loaded", engine="scripted 1", phases_ns={"spawn": 1, "import": 2, "load": 
 send("answers", agree=not wrong, max_abs=0.0, max_rel=0.0, problem="is off" if wrong else "")
 if not wrong and job["kind"] == "time":
     samples = [p50 - 1, p50, p50 + 1]
+    if "levels" in options:
+        levels = [level.split("x") for level in options["levels"].split(",")]
+        samples = [int(ns) for ns, count in levels for _ in range(int(count))]
     block = {"warmup_ns": [9], "block_ns": samples, "calls_per_sample": 1}
     send("timing", **block, environment={"before": conditions, "after": conditions})
 elif not wrong:

@@ -250,6 +250,9 @@ def test_measure_prints_a_table_keeps_a_record_and_as_json_adds_a_summary(
         "cold start",
         "the model itself",
         "every golden case right",
+        "warm-up",
+        "samples of all launches\n",
+        "█",
         "energy: ",
         f"record: {out}",
     ):

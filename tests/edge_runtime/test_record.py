@@ -151,6 +151,7 @@ def test_one_changed_field_gives_a_record_or_a_record_error(place: tuple[Any, ..
         (("memory", 0, "contender"), "ghost", "no contender of this record"),
         (("launches", 0, "block_ns"), [], "empty in a valid launch"),
         (("launches", 0, "block_ns", 0), 0, "expected an integer of 1"),
+        (("launches", 0, "cut"), 3, "leaves none of the 3 samples"),
         (("launches", 0, "phases_ns", "extra"), 1, "unknown keys"),
         (("memory", 0, "points", "base", "peak"), -1, "expected 0 to"),
         (("stop_reason",), "bored", "expected one of"),

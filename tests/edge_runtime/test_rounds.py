@@ -101,6 +101,28 @@ def run(artifact: Path, ledger: Path, plan: Plan, **options: str) -> Record:
     return conduct([entry(artifact, ledger, "a", **options)], plan, board="local")
 
 
+def test_a_slow_beginning_is_cut_off_and_counts_for_no_figure(tiny_edge: Path, ledger: Path) -> None:
+    record = run(tiny_edge, ledger, Plan(rounds=MIN_ROUNDS), levels="1300x60,1000x240")
+    assert [(one.cut, one.steady, len(one.block_ns)) for one in record.launches] == [(60, True, 300)] * MIN_ROUNDS
+    assert record.warnings == ()
+    (edge,) = summary.standings(record)
+    assert edge.samples == 240 * MIN_ROUNDS
+    assert edge.latency is not None
+    assert edge.latency.max.estimate == 1000
+    assert edge.latency.mean.estimate == pytest.approx(1000)
+    rule = summary.warmup_rule(record)
+    assert rule.endswith("in 6 of 6 launches, 20.0% of all samples")
+    assert parse(json.dumps(record.to_document()), where="x") == record
+
+
+def test_a_level_that_changes_late_is_no_warm_up_but_a_warning(tiny_edge: Path, ledger: Path) -> None:
+    record = run(tiny_edge, ledger, Plan(rounds=MIN_ROUNDS), levels="1000x200,1300x100")
+    assert {(one.cut, one.steady) for one in record.launches} == {(0, False)}
+    (warning,) = record.warnings
+    assert warning.startswith("6 of 6 blocks were not steady")
+    assert summary.warmup_rule(record).endswith("early: none")
+
+
 def test_a_quota_below_the_threads_is_a_warning_of_the_record(tiny_edge: Path, ledger: Path, tmp_path: Path) -> None:
     for name, text in (
         ("proc/self/cgroup", "0::/"),
