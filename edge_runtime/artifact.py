@@ -68,13 +68,19 @@ class Artifact:
         """Return the size of the variant's files, as the manifest says it."""
         return sum(file.bytes for file in variant.files)
 
+    @property
+    def named(self) -> frozenset[str]:
+        """The paths of every file that belongs to the artifact, below its folder."""
+        files_of_variants = (file.path for variant in self.manifest.variants for file in variant.files)
+        golden = (case.path for case in self.manifest.golden)
+        return frozenset((manifest.FILE_NAME, f"{manifest.FILE_NAME}.sig", *golden, *files_of_variants))
+
     def _refuse_unnamed(self, folder: Path) -> None:
         # a model may name weights beside it: onnxruntime reads them, so nothing may lie there that was not hashed
-        known = {manifest.FILE_NAME, f"{manifest.FILE_NAME}.sig", *(case.path for case in self.manifest.golden)}
-        known |= {file.path for variant in self.manifest.variants for file in variant.files}
+        named = self.named
         for found in folder.rglob("*"):
             name = found.relative_to(self.path).as_posix()
-            if name not in known and (found.is_symlink() or not found.is_dir()):
+            if name not in named and (found.is_symlink() or not found.is_dir()):
                 raise ManifestError(f"{name} is not in the manifest", str(self.path), f"remove it, or {_RESTORE}")
 
     def _verify_file(self, file: File, hash_file: HashFile) -> None:
@@ -145,10 +151,7 @@ def is_only_an_artifact(path: Path) -> bool:
         opened = open_artifact(path)
     except EdgeError:
         return False
-    described = opened.manifest
-    known = {manifest.FILE_NAME, f"{manifest.FILE_NAME}.sig", *(case.path for case in described.golden)}
-    known |= {file.path for variant in described.variants for file in variant.files}
-    return {found.relative_to(path).as_posix() for found in path.rglob("*") if not found.is_dir()} <= known
+    return {found.relative_to(path).as_posix() for found in path.rglob("*") if not found.is_dir()} <= opened.named
 
 
 def open_artifact(path: str | Path) -> Artifact:

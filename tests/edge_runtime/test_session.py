@@ -98,7 +98,8 @@ def test_an_artifact_that_asks_for_a_newer_onnxruntime_names_both_versions(make_
 
 
 def test_the_very_version_that_is_asked_for_is_enough(make_artifact: Maker) -> None:
-    load(make_artifact(requires_onnxruntime=onnxruntime.__version__)).close()
+    with load(make_artifact(requires_onnxruntime=onnxruntime.__version__)) as model:
+        assert model.artifact.manifest.requires_onnxruntime == onnxruntime.__version__
 
 
 @pytest.mark.parametrize(
