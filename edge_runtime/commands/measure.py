@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from edge_runtime import energy, summary, units
+from edge_runtime import energy, summary, throttling, units
 from edge_runtime.artifact import open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.console import Console, table, verb_parser
-from edge_runtime.environment import available_cpus
+from edge_runtime.environment import Conditions, available_cpus
 from edge_runtime.files import refuse_taken
 from edge_runtime.histogram import histogram
 from edge_runtime.record import Record
@@ -97,6 +97,7 @@ def _described(record: Record, *, asked_energy: bool) -> str:
                     f"{standing.launches} launches, {_samples(record, standing)}, stopped by {record.stop_reason}",
                 ),
                 ("warm-up", summary.warmup_rule(record)),
+                *_states(record),
             ]
         ),
         *_tables(standing, record),
@@ -139,6 +140,27 @@ def _tables(standing: summary.Standing, record: Record) -> list[str]:
             )
         )
     return tables
+
+
+def _states(record: Record) -> list[tuple[str, str]]:
+    if not record.launches:
+        return []
+    first, last = record.launches[0].before, record.launches[-1].after
+    return [("before", _state(first)), ("after", _state(last))]
+
+
+def _state(now: Conditions) -> str:
+    words = [] if now.governor is None else [f"governor {now.governor}"]
+    if now.frequency_khz is not None:
+        words.append(f"{now.frequency_khz // 1000} MHz")
+    if now.temperature_millicelsius is not None:
+        words.append(f"{now.temperature_millicelsius / 1000:.1f} °C")
+    if now.throttled_bits is not None:
+        words.append(f"firmware: {', '.join(throttling.now(now.throttled_bits)) or 'calm'}")
+    if now.load_1m_hundredths is not None:
+        words.append(f"load {now.load_1m_hundredths / 100:.2f}")
+    hidden = now.frequency_khz is None and now.temperature_millicelsius is None
+    return ", ".join(words + ["clock and temperature are hidden"] * hidden)
 
 
 def _samples(record: Record, standing: summary.Standing) -> str:
