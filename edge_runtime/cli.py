@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
@@ -56,6 +57,9 @@ ENGINE_VERBS = {"run", "check", "measure", "profile", "bench", "cache"}
 # when it can't allocate, with a line that explains nothing.
 MIN_ADDRESS_SPACE = 140 * 2**20
 
+# Flags that every verb takes: they may stand before it too, as with git and docker
+COMMON = {"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"}
+
 # What an extra's verbs can't start without, by import name
 NEEDS = {
     "export": ("export_tools", "torch", "onnx", "onnxscript", "rich"),
@@ -75,6 +79,8 @@ edge VERB --help tells more about one of them."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit code that `errors` documents."""
     words = list(sys.argv[1:] if argv is None else argv)
+    early = [*takewhile(COMMON.__contains__, words)]
+    words = [*words[len(early) :][:1], *early, *words[len(early) + 1 :]]
     # a closed descriptor (>&-) leaves no stream at all; what we say then goes nowhere
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115, PTH123 - until the end
     for stream in (sys.stdout, sys.stderr):

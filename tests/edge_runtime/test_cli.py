@@ -102,6 +102,14 @@ def test_an_error_is_one_paragraph_with_its_exit_code_in_text_and_in_json(
     assert machine.err == plain.err
 
 
+def test_common_flags_may_stand_before_the_verb(tiny_edge: Path, capsys: Captured) -> None:
+    assert main(["--json", "info", str(tiny_edge)]) == 0
+    before = capsys.readouterr().out
+    assert main(["info", "--json", str(tiny_edge)]) == 0
+    assert json.loads(before) == json.loads(capsys.readouterr().out)
+    assert main(["-v", "--json"]) == 2  # no verb at all
+
+
 def test_verbose_shows_where_an_error_came_from(capsys: Captured) -> None:
     assert main(["info", "nope.edge", "-v"]) == 3
     assert "Traceback (most recent call last)" in capsys.readouterr().err
