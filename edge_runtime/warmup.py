@@ -2,25 +2,29 @@
 
 No rule that looks on while calls are made can know a change of level that comes later, such as a governor's step. So
 the warm-up before a block has a minimum only, and what of the block still belongs to it is cut off here: left of the
-last change of level in the first half. A change after that is no warm-up, and nor is a drift: nothing is cut then,
-and the block is said not to be steady.
+last change of level in the first half. A change after that is no warm-up, and nor is a drift: neither cuts anything,
+but the block is said not to be steady.
 
-Source of the split: two segments of least absolute deviation, one step of binary segmentation (Scott & Knott, 1974)
-with medians in the place of means; of the slope: Theil (1950), Sen (1968).
+Samples are judged in batches, by the logarithm of each batch's median, so that a few slow calls are no level.
+Source of the split: two segments of least squares, binary segmentation (Scott & Knott, 1974); of the slope: Theil (1950), Sen (1968); of its significance: Mann (1945), Kendall (1975).
+`SIGMAS` is the critical value of the largest of many splits, by simulation: for independent noise of 2 to 30 %, normal
+or of two modes, and 40 to 2,000 samples, at most 5 % of flat blocks are cut or called unsteady
+(`tests/edge_runtime/test_warmup.py` repeats it).
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import median
+from statistics import fmean, median
 
 BATCH, MAX_BATCHES = 5, 200  # samples to a batch, at least; more batches would cost a slow board seconds
 MIN_BATCHES = 8  # fewer tell a level from noise by luck
+LEAST_LEFT, LEAST_RIGHT = 2, 4  # batches of a segment: a single one has no spread to be judged by
 LEAST_SHIFT = 0.02  # a change of level that matters, as a share
-SIGMAS = 3.0
-SIGMA_OF_MAD = 1.4826  # of normal noise
+SIGMAS = 4.0
 DRIFT = 0.03  # over the whole block, as a share
+DRIFT_SIGMAS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +43,43 @@ def judge(block_ns: Sequence[int]) -> Judgement:
         return Judgement(0, None)
     # a clock may tick too slowly for a call: zero has no logarithm
     levels = [math.log(max(1, median(block_ns[start : start + size]))) for start in range(0, whole * size, size)]
-    cut, steady = 0, True
-    while (split := _change(levels[cut:])) is not None:
+    cut, end, steady = 0, whole, True
+    while (split := _change(levels[cut:end])) is not None:
         if cut + split > whole // 2:
-            steady = False
-            break
-        cut += split
-    rest = levels[cut:]
-    return Judgement(cut * size, steady and abs(_slope(rest)) * len(rest) <= math.log1p(DRIFT))
+            steady, end = False, cut + split  # what came before it may still hold a warm-up
+        else:
+            cut += split
+    return Judgement(cut * size, steady and not _drifts(levels[cut:]))
 
 
 def _change(levels: Sequence[float]) -> int | None:
     """Return where the right segment begins, or None where both have one level."""
     if len(levels) < MIN_BATCHES:
         return None
-    split = min(range(1, len(levels) - 1), key=lambda place: _spread(levels[:place]) + _spread(levels[place:]))
+    count, total = len(levels), sum(levels)
+    best, split, before = -1.0, 0, sum(levels[: LEAST_LEFT - 1])
+    for place in range(LEAST_LEFT, count - LEAST_RIGHT + 1):
+        before += levels[place - 1]
+        # what the split explains of the sum of squares
+        explained = (before / place - (total - before) / (count - place)) ** 2 * place * (count - place)
+        if explained > best:
+            best, split = explained, place
     left, right = levels[:split], levels[split:]
-    shift, centre = abs(median(left) - median(right)), median(right)
-    noise = SIGMA_OF_MAD * median(abs(level - centre) for level in right)
+    noise = math.sqrt((_squares(left) + _squares(right)) / (count - 2))
     least = SIGMAS * noise * math.sqrt(1 / len(left) + 1 / len(right))
-    return split if shift > max(math.log1p(LEAST_SHIFT), least) else None
+    return split if abs(fmean(left) - fmean(right)) > max(math.log1p(LEAST_SHIFT), least) else None
 
 
-def _spread(levels: Sequence[float]) -> float:
-    centre = median(levels)
-    return sum(abs(level - centre) for level in levels)
+def _squares(levels: Sequence[float]) -> float:
+    centre = fmean(levels)
+    return sum((level - centre) ** 2 for level in levels)
 
 
-def _slope(levels: Sequence[float]) -> float:
-    return median((late - early) / (j - i) for (i, early), (j, late) in combinations(enumerate(levels), 2))
+def _drifts(levels: Sequence[float]) -> bool:
+    """Return whether the level climbs or falls by more than `DRIFT` over the block, and that is not luck."""
+    count = len(levels)
+    steps = [(later - early, j - i) for (i, early), (j, later) in combinations(enumerate(levels), 2)]
+    slope = median(rise / run for rise, run in steps)
+    signs = sum((rise > 0) - (rise < 0) for rise, _ in steps)
+    luck = math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    return abs(slope) * count > math.log1p(DRIFT) and abs(signs) > DRIFT_SIGMAS * luck

@@ -72,3 +72,21 @@ def test_the_work_is_bounded_whatever_the_count() -> None:
 
 def test_a_clock_that_stands_still_is_survived() -> None:
     assert judge([0] * 100) == Judgement(0, steady=True)
+
+
+def test_a_slow_beginning_is_cut_though_a_larger_change_comes_late() -> None:
+    found = judge(block(1000, lambda index: 1.5 if index < 100 else 1.3 if index >= 800 else 1.0))
+    assert found == Judgement(100, steady=False)
+
+
+@pytest.mark.parametrize("count", [40, 60, 100, 300])
+@pytest.mark.parametrize(("noise", "modes"), [(0.02, 0.0), (0.10, 0.0), (0.30, 0.0), (0.01, 0.1), (0.01, 0.5)])
+def test_noise_alone_is_rarely_taken_for_a_change(count: int, noise: float, modes: float) -> None:
+    chance = random.Random(count)
+    flat = [
+        [round(LEVEL * (1 + modes * (chance.random() < 0.5)) * chance.lognormvariate(0, noise)) for _ in range(count)]
+        for _ in range(100)
+    ]
+    found = [judge(samples) for samples in flat]
+    assert sum(one.cut > 0 for one in found) <= 10  # of 100; the rate is under 5 %
+    assert sum(one.steady is False for one in found) <= 10
