@@ -4,7 +4,9 @@ A plain ``session.run`` checks its feeds, looks names up, allocates outputs and 
 None of that can change once shapes and buffers are fixed, so a bound call does it once.
 """
 
+import math
 import os
+import sys
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -181,7 +183,9 @@ def _unbindable(what: str, name: str, where: str) -> UnsupportedModel:
 
 def _aligned(dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     """Return an uninitialised array that begins on a cache line, as onnxruntime's own allocations do."""
-    count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    count = math.prod(shape) * dtype.itemsize  # numpy's product would wrap
+    if count > sys.maxsize - CACHE_LINE:
+        raise MemoryError(f"an array of {count} bytes")
     raw = np.empty(count + CACHE_LINE, dtype=np.uint8)
     start = -raw.ctypes.data % CACHE_LINE
     return raw[start : start + count].view(dtype).reshape(shape)

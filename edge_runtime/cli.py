@@ -53,9 +53,16 @@ VERBS = {
 
 # Verbs that import numpy and onnxruntime, here or in workers
 ENGINE_VERBS = {"run", "check", "measure", "profile", "bench", "cache"}
-# Numpy 2.4 and onnxruntime 1.32 map 170 MB with one thread; below this, numpy's OpenBLAS ends the process by itself
-# when it can't allocate, with a line that explains nothing.
-MIN_ADDRESS_SPACE = 140 * 2**20
+# Numpy 2.4 and onnxruntime 1.32 map 195 MB with one thread; below this numpy's OpenBLAS, which we have no use for,
+# hangs, crashes or interrupts the process by itself when it can't allocate.
+MIN_ADDRESS_SPACE = 192 * 2**20
+
+# What is said when not even an error's text finds room
+NO_MEMORY = b"edge: not enough memory to say more; give the process more\n"
+NO_MEMORY_JSON = (
+    b'{"kind": "edge-error", "schema": 1, "code": "UnsupportedSystem", "exit": 5, "what": "not enough memory", '
+    b'"where": "edge", "hint": "give the process more memory", "transient": false}\n'
+)
 
 # Flags that every verb takes: they may stand before it too, as with git and docker
 COMMON = {"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"}
@@ -78,6 +85,16 @@ edge VERB --help tells more about one of them."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit code that `errors` documents."""
+    try:
+        return _run(argv)
+    except MemoryError:  # while an error was told: nothing here may need memory
+        if argv is None and "--json" in sys.argv:
+            os.write(1, NO_MEMORY_JSON)
+        os.write(2, NO_MEMORY)
+        return UnsupportedSystem.exit_code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     early = [*takewhile(COMMON.__contains__, words)]
     words = [*words[len(early) :][:1], *early, *words[len(early) + 1 :]]
@@ -139,6 +156,8 @@ def _dispatch(words: list[str]) -> int:
         )
     if name in ENGINE_VERBS:
         _refuse_tiny_address_space(name)
+        # numpy's OpenBLAS would start a thread for each CPU, each with memory of its own, and we multiply nothing
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         log_to_stderr(verbose={"-v", "--verbose"} & {*words} != set(), quiet={"-q", "--quiet"} & {*words} != set())
     module, function = verb.function.split(":")
     try:
@@ -199,7 +218,8 @@ def _told(error: EdgeError, words: list[str]) -> int:
         with contextlib.suppress(OSError):  # a full disk behind stdout may be the very error we tell
             sys.stdout.write(as_json(to_document(error)))
             sys.stdout.flush()
-    print(f"edge: {visible(str(error))}", file=sys.stderr)
+    one_line = str(error).replace("\n", "\\n")  # a name in a file may hold anything, an error is one paragraph
+    print(f"edge: {visible(one_line)}", file=sys.stderr)
     return error.exit_code
 
 

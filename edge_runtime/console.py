@@ -68,6 +68,14 @@ class Console:
         """Print a result for people."""
         print(visible(text), file=self.people, flush=True)
 
+    def can_show(self, letters: str) -> bool:
+        """Return whether the encoding of the people's stream has these letters."""
+        try:
+            letters.encode(self.people.encoding or "ascii")
+        except UnicodeEncodeError:
+            return False
+        return True
+
     def note(self, text: str) -> None:
         """Print something worth knowing on stderr, unless quiet."""
         if not self.quiet:

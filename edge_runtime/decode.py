@@ -188,7 +188,9 @@ def document(text: str | bytes, *, where: str, error: type[InputError] = InputEr
         raise ValueError(f"{name} is no JSON number")
 
     try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=constant)
+        # json would guess at UTF-16 and skip a byte order mark: the formats are UTF-8
+        plain = text.decode() if isinstance(text, bytes) else text
+        value = json.loads(plain, object_pairs_hook=unique, parse_constant=constant)
     except (ValueError, RecursionError) as problem:
         raise error(
             f"not valid JSON: {str(problem)[:200]}", where, "the file is damaged or was not written by edge"

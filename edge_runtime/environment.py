@@ -65,8 +65,11 @@ class Conditions:
 
 def machine(tree: Tree = HERE) -> Machine:
     """Return this machine's facts; a test passes a recorded tree."""
-    model = processors.model(tree) or platform.processor() or platform.machine()
-    cores = len(processors.cpus(tree)) or os.cpu_count() or 1
+    # what this interpreter knows is of the machine it runs on, and nothing of a replayed one
+    own = (platform.processor() or platform.machine(), os.cpu_count(), platform.release(), _libc())
+    own_model, own_cores, own_kernel, libc = own if tree.live else ("unknown", None, "unknown", None)
+    model = processors.model(tree) or own_model
+    cores = len(processors.cpus(tree)) or own_cores or 1
     ram_bytes = meminfo_bytes(tree, "MemTotal")
     ram_class = None if ram_bytes is None else round(ram_bytes / GIB)  # the kernel keeps a varying part for itself
     identity = f"{model}|{cores}|{ram_class}"
@@ -75,8 +78,8 @@ def machine(tree: Tree = HERE) -> Machine:
         model=model,
         cores=cores,
         ram_bytes=ram_bytes,
-        kernel=tree.text("proc/sys/kernel/osrelease") or platform.release(),
-        libc=_libc(),
+        kernel=tree.text("proc/sys/kernel/osrelease") or own_kernel,
+        libc=libc,
     )
 
 

@@ -166,6 +166,7 @@ OUT_OF_MEMORY = (
     "bad allocation",
     "can't start new thread",
     "failed to allocate memory",
+    "memory allocation still failed",  # numpy's OpenBLAS
     "cannot allocate memory",
     "failed to map segment from shared object",
     "resource temporarily unavailable",
@@ -184,6 +185,7 @@ def out_of_memory(problem: BaseException, where: str) -> UnsupportedSystem:
     # numpy wraps the one telling line in a page of advice on how to install it
     lines = [line for line in str(problem).splitlines() if any(phrase in line.lower() for phrase in OUT_OF_MEMORY)]
     # onnxruntime puts the C++ signature of the function that failed before its words
-    told = (lines[0] if lines else str(problem)).rpartition(") ")[2].strip()[:300] or "an allocation failed"
+    line = lines[0] if lines else str(problem)
+    told = (line if isinstance(problem, MemoryError) else line.rpartition(") ")[2]).strip()[:300]
     hint = "use a smaller variant or input, fewer threads, preset='memory', or give the process more memory"
-    return UnsupportedSystem(f"not enough memory: {told}", where, hint)
+    return UnsupportedSystem(f"not enough memory: {told or 'an allocation failed'}", where, hint)

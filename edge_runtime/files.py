@@ -27,11 +27,12 @@ def read_bytes(path: Path, *, limit_bytes: int, error: type[InputError] = InputE
             if not _is_regular(stream.fileno()):
                 raise error("not a regular file", str(path), "give the path of a file")
             size = os.fstat(stream.fileno()).st_size
-            # read() reserves what it is asked for: asking for the limit would fail on a board with less memory
-            content = stream.read(min(size, limit_bytes) + 1)
+            # read() reserves what it is asked for: asking for the limit would fail on a board with less memory; a
+            # file of /proc has the size 0, and any may grow while it is read
+            content = b"" if size > limit_bytes else stream.read(max(size, min(limit_bytes, CHUNK_BYTES)) + 1)
     except OSError as problem:
         raise error(_reason(problem), str(path), "check that the path is right and readable") from problem
-    if len(content) > limit_bytes:
+    if max(size, len(content)) > limit_bytes:
         raise error(f"larger than the {limit_bytes} bytes allowed here", str(path), "check that it is the right file")
     return content
 

@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 import time
@@ -34,6 +35,9 @@ DEFAULT_LIMIT_BYTES = 1 << 30  # a dozen ResNet-50s; $EDGE_CACHE_BYTES sets anot
 MAX_DIGITS = 19  # of a count of bytes that fits 64 bits
 STALE_NS = 24 * 3600 * 10**9  # no fill takes a day: what is older was left by one that was killed
 Warn = Callable[[str], None]
+
+# What this cache names, and what it leaves when it is killed: $EDGE_CACHE may be any folder, with files of others in it
+_OWN = re.compile(r"[0-9a-f]{64}(?:\.onnx|\.weights|\.json)|\.[0-9a-f]{16}(?:[0-9a-f]{48}\.json)?\.\w+(?:\.tmp)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +119,16 @@ def fill(name: str, *, model: str, make: Callable[[Path, str], None], warn: Warn
     temporary: Path | None = None
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sweep(place)
+        _sweep()
         temporary = Path(tempfile.mkdtemp(prefix=f".{name[:16]}.", dir=place))
         final = _graph_path(name)
         made = [temporary / final.name, temporary / _weights_path(final).name]
         make(made[0], made[1].name)
         parts = {path.suffix[1:]: path for path in made if path.exists()}
         size = sum(path.stat().st_size for path in parts.values())
-        if size > limit_bytes():
-            raise Unwritable(f"it has {size} bytes, the cache may have {limit_bytes()}", str(place), "EDGE_CACHE_BYTES")
+        limit = limit_bytes(warn=_silently)  # `session` has warned already
+        if size > limit:
+            raise Unwritable(f"it has {size} bytes, the cache may have {limit}", str(place), "EDGE_CACHE_BYTES")
         note = {
             "kind": KIND,
             "schema": SCHEMA,
@@ -141,7 +146,7 @@ def fill(name: str, *, model: str, make: Callable[[Path, str], None], warn: Warn
             if path == made[0]:
                 files.write_whole(_note_path(final), decode.as_json(note).encode())
             path.replace(place / path.name)
-        _make_room(keep=name)
+        _make_room(limit, keep=name)
     except (OSError, Unwritable) as problem:
         reason = problem.what if isinstance(problem, EdgeError) else (problem.strerror or str(problem)).lower()
         warn(f"the optimised graph can't be cached, so each start optimises anew: {reason} ({place})")
@@ -155,10 +160,10 @@ def fill(name: str, *, model: str, make: Callable[[Path, str], None], warn: Warn
 def entries() -> tuple[Entry, ...]:
     """Return what is cached, most recently used first; what has no readable note is not an entry."""
     found = []
-    for path in _listed(f"*{GRAPH}"):
+    for path in _listed():
         with contextlib.suppress(EdgeError, OSError):
-            note = _read_note(path)
-            if note is not None and not path.name.startswith("."):
+            note = _read_note(path) if path.suffix == GRAPH else None
+            if note is not None:
                 size = sum(part.path.stat().st_size for part in note.parts)
                 found.append(Entry(path.stem, path, size, _note_path(path).stat().st_mtime_ns, note.model))
     return tuple(sorted(found, key=lambda entry: -entry.used_ns))
@@ -167,7 +172,7 @@ def entries() -> tuple[Entry, ...]:
 def clear() -> int:
     """Remove every entry, what interrupted fills left and all stat records; return the bytes of graphs freed."""
     freed = 0
-    for path in _listed("*"):
+    for path in _listed():
         with contextlib.suppress(OSError):
             size = sum(part.lstat().st_size for part in (path.rglob("*") if path.is_dir() else (path,)))
             _remove(path)
@@ -184,16 +189,21 @@ def remove(name: str) -> None:
             part.unlink()
 
 
-def limit_bytes() -> int:
+def limit_bytes(*, warn: Warn | None = None) -> int:
     """Return how large the cache may grow: ``$EDGE_CACHE_BYTES``, else 1 GiB; 0 means no cache at all.
 
-    Raises UsageError for anything but a count of bytes.
+    Anything but a count of bytes is a UsageError, or with `warn` a warning and 1 GiB: a wrong limit keeps no model
+    from running.
     """
     text = os.environ.get("EDGE_CACHE_BYTES", "")
     if not text:
         return DEFAULT_LIMIT_BYTES
     if not (text.isascii() and text.isdigit() and len(text) < MAX_DIGITS):
-        raise UsageError(f"EDGE_CACHE_BYTES={text[:80]!r}", "the environment", "a count of bytes, such as 268435456")
+        wrong = UsageError(f"EDGE_CACHE_BYTES={text[:80]!r}", "the environment", "a count of bytes, such as 268435456")
+        if warn is None:
+            raise wrong
+        warn(f"{wrong}; until then {DEFAULT_LIMIT_BYTES}")
+        return DEFAULT_LIMIT_BYTES
     return int(text)
 
 
@@ -222,27 +232,31 @@ def _cpu_identity(root: Path = Path("/")) -> str:
     return "\n".join((platform.machine(), *kept))
 
 
-def _make_room(*, keep: str) -> None:
+def _silently(_: str) -> None:
+    pass
+
+
+def _make_room(limit: int, *, keep: str) -> None:
     """Remove the entries used longest ago until the rest fits; the one just written stays."""
     total = 0
     for entry in entries():
         total += entry.bytes
-        if total > limit_bytes() and entry.key != keep:
+        if total > limit and entry.key != keep:
             remove(entry.key)
             total -= entry.bytes
 
 
-def _listed(pattern: str) -> list[Path]:
+def _listed() -> list[Path]:
     try:
-        return list(folder().glob(pattern))
+        return [path for path in folder().iterdir() if _OWN.fullmatch(path.name)]
     except OSError:
         return []
 
 
-def _sweep(place: Path) -> None:
-    for left in place.glob(".*"):
+def _sweep() -> None:
+    for left in _listed():
         with contextlib.suppress(OSError):
-            if time.time_ns() - left.lstat().st_mtime_ns > STALE_NS:
+            if left.name.startswith(".") and time.time_ns() - left.lstat().st_mtime_ns > STALE_NS:
                 _remove(left)
 
 

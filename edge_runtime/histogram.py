@@ -14,10 +14,10 @@ TAIL = 99  # per cent: the rest shares one row, or a single slow call would sque
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def histogram(samples_ns: Sequence[int]) -> str:
+def histogram(samples_ns: Sequence[int], *, blocks: bool = True) -> str:
     """Return the rows of a histogram: classes of one width from the least sample to the 99th percentile, then the rest.
 
-    samples_ns: at least one, nanoseconds, in any order.
+    samples_ns: at least one, nanoseconds, in any order.   blocks: False draws with "#", for an output without them.
     """
     low, high = min(samples_ns), percentile(samples_ns, TAIL)
     # whole nanoseconds, so that no sample falls between two classes; and no finer than the three digits of a label
@@ -34,9 +34,16 @@ def histogram(samples_ns: Sequence[int]) -> str:
         rows.append((f"up to {duration(max(samples_ns))}", counts[ROWS]))
     most = max(counts)
     return table(
-        [(label, f"{count / len(samples_ns):.1%}", _bar(count / most)) for label, count in rows],
+        [
+            (label, f"{count / len(samples_ns):.1%}", (_bar if blocks else _hashes)(count / most))
+            for label, count in rows
+        ],
         RIGHT * 2,
     )
+
+
+def _hashes(share: float) -> str:
+    return "#" * max(round(share * WIDTH), share > 0)
 
 
 def _bar(share: float) -> str:

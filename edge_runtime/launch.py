@@ -18,9 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from edge_runtime.errors import TimedOut, WorkerLost, from_document
+from edge_runtime.errors import (
+    EdgeError,
+    TimedOut,
+    UnsupportedSystem,
+    WorkerLost,
+    from_document,
+    out_of_memory,
+    short_of_memory,
+)
+from edge_runtime.limits import oom_kills
+from edge_runtime.tree import Tree
 
 MAX_ANSWER_BYTES = 16 * 2**20  # 2,000 samples take 20 KB; whatever sends more is not our worker
+CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS}  # what libraries do that don't look at what malloc returns
 TAIL_BYTES = 2000  # of a dead worker's stderr, shown in the error
 
 
@@ -55,6 +66,7 @@ def run_worker(
     )
     with tempfile.TemporaryFile() as log:
         # before the start: a parent held up right after it would make the phase "spawn" too short, even negative
+        killed_before = oom_kills(Tree())
         spawned_ns = time.perf_counter_ns()
         try:
             process = subprocess.Popen(
@@ -77,7 +89,7 @@ def run_worker(
             events = _read_events(process.stdout, time.monotonic() + timeout_s, timeout_s, where, log)
             status = process.wait(timeout=10)
             if status != 0 or "end" not in events:
-                raise WorkerLost(_fate(status), where, _tail(log))
+                raise _lost(status, where, _tail(log), oom_killed=oom_kills(Tree()) > killed_before)
         except subprocess.TimeoutExpired as problem:
             raise WorkerLost("it said its end and did not leave", where, _tail(log)) from problem
         finally:
@@ -121,10 +133,26 @@ def _parse(line: bytes, where: str, log: IO[bytes]) -> dict[str, Any]:
     return event
 
 
-def _fate(status: int) -> str:
-    if status >= 0:
-        return f"the worker ended with exit code {status}"
-    return f"the worker was ended by {signal.Signals(-status).name}"
+def _lost(status: int, where: str, tail: str, *, oom_killed: bool) -> EdgeError:
+    """Return the error for a worker that left without its end: short of memory, or gone for another reason."""
+    if status == -signal.SIGKILL and oom_killed:
+        hint = "raise the memory limit of the container or service, or use a smaller variant"
+        return UnsupportedSystem("the kernel ended the worker: its control group has no memory left", where, hint)
+    if short_of_memory(said := RuntimeError(tail)):
+        return out_of_memory(said, where)
+    if -status in CRASHES and _address_space_is_limited():
+        what = (
+            f"the worker was ended by {signal.Signals(-status).name}, as engines are when memory within ulimit -v ends"
+        )
+        return UnsupportedSystem(what, where, "raise the limit: ulimit -v")
+    how = f"ended with exit code {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
+    return WorkerLost(f"the worker {how}", where, tail)
+
+
+def _address_space_is_limited() -> bool:
+    import resource  # noqa: PLC0415 - not on every system, and only this way out needs it
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _tail(log: IO[bytes]) -> str:

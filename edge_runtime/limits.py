@@ -50,6 +50,24 @@ def limits(tree: Tree) -> Limits:
     )
 
 
+def oom_kills(tree: Tree) -> int:
+    """Return how many processes of this process's memory group, and of the groups below it, the kernel ended.
+
+    Sources: Documentation/admin-guide/cgroup-v2.rst (memory.events), cgroup-v1/memory.rst (memory.oom_control).
+    """
+    counts = []
+    for line in (tree.text("proc/self/cgroup") or "").splitlines():
+        number, _, rest = line.partition(":")
+        names, _, place = rest.partition(":")
+        if number == "0" and not names:
+            base = GROUPS if tree.text(f"{GROUPS}/cgroup.controllers") else f"{GROUPS}/unified"
+            counts += [tree.text(f"{folder}/memory.events") for folder in _upwards(base, place)]
+        if "memory" in names.split(","):
+            counts += [tree.text(f"{folder}/memory.oom_control") for folder in _upwards(f"{GROUPS}/{names}", place)]
+    lines = [line.split() for text in counts for line in (text or "").splitlines()]
+    return max((as_integer(words[-1]) or 0 for words in lines if words[:1] == ["oom_kill"]), default=0)
+
+
 def _upwards(base: str, place: str) -> list[str]:
     # inside a container the kernel may show the host's path, of which only the mount's own root is there
     path = PurePosixPath(place.lstrip("/"))

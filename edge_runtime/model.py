@@ -68,6 +68,7 @@ def load(
     >>> answers["output"].shape
     (2, 1)
     """
+    _refuse_types(path, variant=variant, threads=threads, preset=preset, memory_limit=memory_limit)
     cpus = len(available_cpus())
     if threads is not None and not 1 <= threads <= cpus:
         raise UsageError(f"{threads} threads on {cpus} CPUs", str(path), f"ask for 1 to {cpus}, or None for all")
@@ -83,6 +84,17 @@ def load(
     except MemoryError as problem:
         raise out_of_memory(problem, str(artifact.path)) from problem
     return Model(artifact, chosen, session, threads=count, check_finite=check_finite)
+
+
+def _refuse_types(path: object, **given: object) -> None:
+    """Refuse arguments of a wrong type by name, before something deeper fails on them in words of its own."""
+    if not isinstance(path, str | Path):
+        raise UsageError(f"the path is a {type(path).__name__}", "edge_runtime.load", "give a str or a pathlib.Path")
+    for name, value in given.items():
+        text = name in {"variant", "preset"}
+        fits = isinstance(value, str) if text else value is None or type(value) is int
+        if not fits:
+            raise UsageError(f"{name}={value!r:.80}", str(path), "give a str" if text else "give an int, or None")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +215,17 @@ class Model:
         `prefetch` ahead, so that preparing the next input overlaps with inference. What the iterable raises is raised
         here, in its place in the order. Raises as a call does.
         """
-        if prefetch < 1:
-            raise UsageError(f"prefetch={prefetch}", self._where, "ask for at least 1")
-        name = next(iter(self._names), "")
-        return in_order(
-            lambda item: self(**(item if isinstance(item, Mapping) else {name: item})), items, prefetch=prefetch
-        )
+        if type(prefetch) is not int or prefetch < 1:
+            raise UsageError(f"prefetch={prefetch!r:.80}", self._where, "ask for 1 or more")
+        return in_order(self._call_on, items, prefetch=prefetch)
+
+    def _call_on(self, item: "Mapping[str, Array] | Array") -> dict[str, Array]:
+        if not isinstance(item, Mapping):
+            return self(**{next(iter(self._names), ""): item})
+        odd = [name for name in item if not isinstance(name, str)]
+        if odd:
+            raise WrongInput(f"an input is named {odd[0]!r:.80}", self._where, "names are str")
+        return self(**item)
 
     @property
     def pool(self) -> PoolState:

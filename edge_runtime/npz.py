@@ -9,7 +9,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -61,7 +61,7 @@ def write(path: Path, arrays: Mapping[str, Array]) -> None:
 
 def _arrays(content: bytes, path: Path, limit_bytes: int) -> dict[str, Array]:
     if content[:6] == npy.MAGIC_PREFIX:
-        return {"": _array(content, str(path), path.name)}
+        return {"": _array(io.BytesIO(content), len(content), str(path), path.name)}
     if content[:2] != b"PK":
         raise WrongInput("neither an .npy nor an .npz file", str(path), "save arrays with numpy.save or numpy.savez")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -77,14 +77,15 @@ def _arrays(content: bytes, path: Path, limit_bytes: int) -> dict[str, Array]:
             name = member.filename.removesuffix(".npy")
             if name in arrays:
                 raise WrongInput(f"the array {name[:80]!r} is there twice", str(path), "save it again")
-            # reads no more than the directory entry says, and holds that against the checksum
-            arrays[name] = _array(archive.read(member), str(path), name)
+            # reads no more than the directory entry says, and at the end holds that against the checksum
+            with archive.open(member) as stream:
+                arrays[name] = _array(stream, member.file_size, str(path), name)
         return arrays
 
 
-def _array(data: bytes, where: str, name: str) -> Array:
+def _array(stream: IO[bytes], size: int, where: str, name: str) -> Array:
+    """Return the array of a stream of `size` bytes, read straight into memory of its own."""
     hint = "save plain numeric arrays with numpy.save or numpy.savez"
-    stream = io.BytesIO(data)
     try:
         version = npy.read_magic(stream)
         if version not in {(1, 0), (2, 0)}:
@@ -103,13 +104,18 @@ def _array(data: bytes, where: str, name: str) -> Array:
         raise WrongInput(f"{name[:80]!r} holds {str(dtype)[:80]}, which is not plain numbers", where, hint)
     if any(not isinstance(size, int) or size < 0 for size in shape):
         raise WrongInput(f"{name[:80]!r} has the shape {str(shape)[:80]}", where, hint)
-    promised, there = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
+    promised, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
     if promised != there:
         raise WrongInput(
             f"{name[:80]!r} promises {promised} bytes and holds {there}",
             where,
             "the file is truncated or damaged",
         )
-    flat: Array = np.frombuffer(data, dtype=dtype, offset=stream.tell(), count=math.prod(shape))
-    # frombuffer is read-only and keeps the whole file alive; callers own what they get, in this machine's byte order
-    return flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="))
+    order: Literal["F", "C"] = "F" if fortran else "C"
+    array: Array = np.empty(shape, dtype.newbyteorder("="), order)
+    into = array.reshape(-1, order=order).view(np.uint8).data
+    while into and (count := stream.readinto(into)):  # type: ignore[attr-defined]  # io.BytesIO and zipfile's have it
+        into = into[count:]
+    if into or stream.read(1):  # past the end, where zipfile holds the content against its checksum
+        raise WrongInput(f"{name[:80]!r} is not as long as its file says", where, "the file is truncated or damaged")
+    return array if dtype.isnative else array.byteswap(inplace=True)

@@ -9,7 +9,7 @@ import re
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -109,6 +109,12 @@ def open_variant(
             match_ports(session, artifact.manifest.inputs, artifact.manifest.outputs, str(path))
         except UnsupportedSystem:  # short of memory: no fault of the entry
             raise
+        except ManifestError:
+            # the entry is another model's, or the manifest lies: the model itself knows
+            match_ports(open_file(model), artifact.manifest.inputs, artifact.manifest.outputs, where)
+            warn(f"a cached graph is of another model and is made anew ({path})")
+            graph_cache.remove(name)
+            return None
         except EdgeError as problem:
             warn(f"a cached graph can't be used and is made anew: {problem.what} ({path})")
             graph_cache.remove(name)
@@ -120,8 +126,9 @@ def open_variant(
         open_file(model, save=(path, weights))
         _give_back_freed_memory()
 
-    model, name = artifact.model_path(variant), graph_name(variant)
-    if not cache or not name:
+    model = artifact.model_path(variant)
+    name = graph_name(variant, warn=warn) if cache else ""
+    if not name:
         return open_file(model)
     found = graph_cache.find(name, warn=warn)
     session = open_cached(found) if found else None
@@ -144,10 +151,10 @@ def _give_back_freed_memory() -> None:
         trim(0)
 
 
-def graph_name(variant: Variant) -> str:
+def graph_name(variant: Variant, *, warn: Callable[[str], None] = lambda _: None) -> str:
     """Return the name under which the cache holds a variant's optimised graph; empty when it can't hold it."""
     # weights in files of their own are mapped by onnxruntime as they are
-    if len(variant.files) > 1 or not graph_cache.limit_bytes():
+    if len(variant.files) > 1 or not graph_cache.limit_bytes(warn=warn):
         return ""
     return graph_cache.key(variant.files[0].sha256, engine=_BUILD, options=_GRAPH_OPTIONS)
 
@@ -196,14 +203,17 @@ def open_model(
     if not prepack:
         options.add_session_config_entry("session.disable_prepacking", "1")
     try:
-        session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+        # its own fallback prints a banner on stdout and tries the very same again
+        session = onnxruntime.InferenceSession(
+            os.fspath(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as problem:
-        known = translated(problem, where)
+        known = translated(problem, where, "export the artifact again")
         if known is None:
             raise
         if isinstance(known, WrongInput):
             # at load time there are no inputs yet: what onnxruntime calls an argument is the file
-            known = InvalidModel(known.what, where, "export the artifact again")
+            known = InvalidModel(known.what.replace("the inputs", "the file", 1), where, known.hint)
         raise known from problem
     if not keeps_arena:
         _frugal.add(session)
@@ -266,6 +276,8 @@ def translated(problem: Exception, where: str, hint: str = "") -> EdgeError | No
     message = " ".join(str(problem).split())[:600]
     if short_of_memory(problem):
         return out_of_memory(problem, where)
+    if isinstance(problem, UnicodeDecodeError):  # raised by its binding, for whatever it was about to say
+        return InvalidModel("not a valid ONNX model: a name in it is no UTF-8", where, "export the artifact again")
     if isinstance(problem, capi.NotImplemented):
         return UnsupportedModel(
             f"an operator has no CPU kernel: {message}", where, "export with another --opset or --exporter"
@@ -322,13 +334,18 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
 
 
+class _Node(NamedTuple):
+    type: str
+    shape: tuple[int | str | None, ...]
+
+
 def match_ports(session: Session, inputs: tuple[Port, ...], outputs: tuple[Port, ...], where: str) -> None:
     """Refuse a manifest that describes another model than the file holds: bound buffers rely on it."""
-    for what, ports, nodes in (
-        ("input", inputs, session.get_inputs()),
-        ("output", outputs, session.get_outputs()),
-    ):
-        found = {node.name: node for node in nodes}
+    for what, ports, nodes in (("input", inputs, session.get_inputs), ("output", outputs, session.get_outputs)):
+        try:
+            found = {node.name: _Node(node.type, tuple(node.shape)) for node in nodes()}
+        except UnicodeDecodeError as problem:
+            refuse(problem, where)
         if set(found) != {port.name for port in ports}:
             names = f"{sorted(found)}, the manifest says {sorted(port.name for port in ports)}"
             raise ManifestError(f"the model's {what}s are {names}", where, "export the artifact again")

@@ -1,12 +1,14 @@
 """Hash a file in full at its first use in a boot; later trust it while its stat record is unchanged.
 
-A ResNet-50 takes a Raspberry Pi half a second to hash, at every start of a program. Whoever can change a file without
-changing its ctime owns the machine anyway; a card that rots does so between boots more often than within one.
+A ResNet-50 takes a Raspberry Pi half a second to hash, at every start of a program. What this does not see is a change
+that leaves the ctime alone, which takes a process that had the file mapped for writing before, and may write it, or
+root; a card that rots does so between boots more often than within one. `edge check` hashes in full.
 """
 
 import contextlib
 import hashlib
 import os
+import re
 import time
 from pathlib import Path
 
@@ -19,6 +21,7 @@ MAX_BYTES = 4096
 YOUNGEST_NS = 50_000_000
 KEPT = 512  # records: more files than a machine has artifacts; without a bound, temporary ones would pile up
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_OWN = re.compile(r"[0-9a-f]{32}\.json|\.[0-9a-f]{32}\.json\.\w+\.tmp")
 
 
 def sha256(
@@ -52,7 +55,7 @@ def refuse_foreign(path: Path, *, error: type[InputError] = InputError) -> None:
 
 def forget(folder: Path) -> None:
     """Remove every stat record: the next loads hash in full."""
-    for place in folder.glob("*.json"):
+    for place in _records(folder):
         with contextlib.suppress(OSError):
             place.unlink()
 
@@ -88,10 +91,17 @@ def _remember(place: Path, boot: str, record: tuple[int, ...], digest: str) -> N
 
 
 def _make_room(folder: Path) -> None:
-    with os.scandir(folder) as found:
-        written = sorted((one.stat().st_mtime_ns, one.path) for one in found)
+    written = sorted((path.stat().st_mtime_ns, path) for path in _records(folder))
     for _, path in written[:-KEPT]:
-        Path(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def _records(folder: Path) -> list[Path]:
+    """Return our own files in the folder, those of interrupted writes too: it may hold others'."""
+    try:
+        return [path for path in folder.iterdir() if _OWN.fullmatch(path.name)]
+    except OSError:
+        return []
 
 
 def _boot(boot_id: Path) -> str:

@@ -36,6 +36,12 @@ def rate(per_second: float) -> str:
     return f"{_three_digits(per_second)}/s"
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number of things: ``1 launch``, ``3 launches``, ``2 threads``."""
+    plural = f"{noun}es" if noun.endswith(("ch", "s", "x")) else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
 def visible(text: str) -> str:
     """Return text for a terminal: control characters, which a hostile artifact could send it, become escapes."""
     return "".join(

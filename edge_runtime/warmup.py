@@ -6,7 +6,8 @@ last change of level in the first half. A change after that is no warm-up, and n
 but the block is said not to be steady.
 
 Samples are judged in batches, by the logarithm of each batch's median, so that a few slow calls are no level.
-Source of the split: two segments of least squares, binary segmentation (Scott & Knott, 1974); of the slope: Theil (1950), Sen (1968); of its significance: Mann (1945), Kendall (1975).
+Source of the split: two segments of least squares, binary segmentation (Scott & Knott, 1974); of the slope: Theil
+(1950), Sen (1968); of its significance: Mann (1945), Kendall (1975).
 `SIGMAS` is the critical value of the largest of many splits, by simulation: for independent noise of 2 to 30 %, normal
 or of two modes, and 40 to 2,000 samples, at most 5 % of flat blocks are cut or called unsteady
 (`tests/edge_runtime/test_warmup.py` repeats it).

@@ -58,7 +58,7 @@ def main() -> int:
     except EdgeError as error:
         send(to_document(error))
         return error.exit_code
-    except (MemoryError, ImportError, RuntimeError) as problem:
+    except (MemoryError, ImportError, RuntimeError, SystemError) as problem:
         if not short_of_memory(problem):
             raise
         send(to_document(out_of_memory(problem, "worker")))

@@ -147,6 +147,16 @@ def spread() -> Sample:
     )
 
 
+def outer() -> Sample:
+    """float32[n, k] → x · xᵀ, float32[n, n], which is large where x is empty."""
+    return _sample(
+        [_op("Transpose", ["x"], "turned"), _op("MatMul", ["x", "turned"], "y")],
+        {"x": (TensorProto.FLOAT, ["n", "k"])},
+        {"y": (TensorProto.FLOAT, ["n", "n"])},
+        [{"x": np.ones((2, 1), "f4")}],
+    )
+
+
 def determinant() -> Sample:
     """float64[n, 2, 2] → their determinants, for which onnxruntime has no kernel of this type."""
     return _sample(

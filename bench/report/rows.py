@@ -7,6 +7,7 @@ from bench.comparison import Comparison
 from edge_runtime import summary
 from edge_runtime.record import Record
 from edge_runtime.stats import Interval
+from edge_runtime.units import count
 
 UNKNOWN = "–"  # not measured, or not to be had from so few samples
 TIMES = (("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0))
@@ -89,10 +90,10 @@ def facts(record: Record) -> tuple[str, ...]:
     samples = sum(len(launch.block_ns) for launch in record.launches)
     ended = f"{record.stop_reason}; every launch is a fresh process"
     return (
-        f"{machine.model}, {_count(config.threads, 'thread')} on CPU {cpus}, board {record.board}",
+        f"{machine.model}, {count(config.threads, 'thread')} on CPU {cpus}, board {record.board}",
         f"{artifact.name} ({artifact.variant}), {shapes}",
         *(f"{engine}: {', '.join(names)}" for engine, names in engines.items()),
-        f"{_count(rounds, 'round')}, {len(record.launches)} launches, {samples} samples, stopped by {ended}",
+        f"{count(rounds, 'round')}, {len(record.launches)} launches, {samples} samples, stopped by {ended}",
         "model: what it adds to the process's memory (Pss); peak: the whole process, engine included",
         *_smoothed(record),
     )
@@ -147,11 +148,11 @@ def _sentence(one: summary.Comparison, record: Record) -> str:
     if speedup is None:
         return f"{ours} and {theirs} are not compared: no round has both"
     if speedup.low is None or speedup.high is None:
-        told = f"a speed-up of {speedup.estimate:.2f}x in {_count(one.rounds, 'round')}, which gives no interval"
+        told = f"a speed-up of {speedup.estimate:.2f}x in {count(one.rounds, 'round')}, which gives no interval"
         return f"{ours} and {theirs}: inconclusive, {told}"
     backwards = one.verdict == "slower"
     shown = (1 / speedup.high, 1 / speedup.low) if backwards else (speedup.low, speedup.high)
-    evidence = f"(95 % interval {shown[0]:.2f} to {shown[1]:.2f}, {_count(one.rounds, 'round')})"
+    evidence = f"(95 % interval {shown[0]:.2f} to {shown[1]:.2f}, {count(one.rounds, 'round')})"
     if one.verdict == "same":
         return f"{ours} is as fast as {theirs} here, within {record.config.margin:.0%} {evidence}"
     if one.verdict == "inconclusive":
@@ -205,7 +206,3 @@ def _limits(speedup: Interval) -> str:
 
 def _estimate(interval: Interval | None) -> float | None:
     return None if interval is None else interval.estimate
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -6,7 +6,7 @@ from pathlib import Path
 from edge_runtime import graph_cache, units
 from edge_runtime.artifact import open_artifact
 from edge_runtime.console import Console, Parser, table, verb_parser
-from edge_runtime.errors import UsageError
+from edge_runtime.errors import SelfCheckFailed, UsageError
 
 EXAMPLES = (
     "edge cache info",
@@ -18,7 +18,7 @@ WHATS = ("info", "clear", "warm")
 
 
 def cache(argv: list[str]) -> int:
-    """Show, clear or fill the cache; exit 0, and 3 when `warm` is given an artifact that is damaged."""
+    """Show, clear or fill the cache; exit 1 when `warm` could not keep a graph, 3 when its artifact is damaged."""
     parser = _parser()
     options = parser.parse_args(argv)
     console = Console.of(options)
@@ -28,9 +28,10 @@ def cache(argv: list[str]) -> int:
     if options.what == "clear":
         return _clear(console)
     if options.what == "warm":
-        for path in options.artifacts:
-            _warm(path, options.threads, console)
-    return _show(console, title=options.what == "info")
+        cold = [name for path in options.artifacts for name in _warm(path, options.threads, console)]
+        _show(console, title=False)
+        return SelfCheckFailed.exit_code if cold else 0
+    return _show(console, title=True)
 
 
 def _parser() -> Parser:
@@ -81,18 +82,21 @@ def _clear(console: Console) -> int:
     return 0
 
 
-def _warm(path: Path, threads: int, console: Console) -> None:
+def _warm(path: Path, threads: int, console: Console) -> list[str]:
+    """Load every variant once; return the names of those that are not cached all the same."""
     from edge_runtime.model import load  # noqa: PLC0415 - `info` and `--help` must not wait for onnxruntime
     from edge_runtime.session import graph_name  # noqa: PLC0415 - as above
 
-    artifact = open_artifact(path)
+    artifact, cold = open_artifact(path), []
     for variant in artifact.manifest.variants:
         console.progress(f"optimising {variant.name} of {path}")
         load(path, variant=variant.name, threads=threads).close()
         console.clear_line()
         name = graph_name(variant)
         if not (name and graph_cache.contains(name)):
+            cold.append(variant.name)
             console.note(f"edge: {variant.name} of {path} is not cached: see the warning above, or EDGE_CACHE_BYTES")
+    return cold
 
 
 def _day(used_ns: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from edge_runtime import recording, throttling, units
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.diagnosis import Diagnosis, diagnose
-from edge_runtime.errors import UsageError
+from edge_runtime.errors import InputError, UsageError
 from edge_runtime.processors import Cluster
 from edge_runtime.tree import Tree
 
@@ -38,6 +38,9 @@ def doctor(argv: list[str]) -> int:
     if options.record is not None:
         recording.refuse_filled(options.record)
     tree = Tree(options.root or Path("/"), remember=options.record is not None)
+    if not tree.live and tree.text("proc/stat") is None and tree.text("proc/cpuinfo") is None:
+        hint = "give a folder that edge doctor --record has written"
+        raise InputError("no machine's files in it: neither proc/stat nor proc/cpuinfo", str(tree.root), hint)
     found = diagnose(tree)
     if not options.json:
         console.say(_described(found))

@@ -8,7 +8,7 @@ from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.environment import Conditions, available_cpus
 from edge_runtime.files import refuse_taken
-from edge_runtime.histogram import histogram
+from edge_runtime.histogram import EIGHTHS, histogram
 from edge_runtime.record import Record
 from edge_runtime.rounds import Plan, Progress, measure_artifact
 from edge_runtime.stats import Interval
@@ -59,7 +59,7 @@ def measure(argv: list[str]) -> int:
     if options.output is not None:
         record.save(options.output)
     if not options.json:
-        console.say(_described(record, asked_energy=options.energy))
+        console.say(_described(record, asked_energy=options.energy, blocks=console.can_show(EIGHTHS)))
         if options.output is not None:
             console.say(f"\nrecord: {options.output}")
     console.answer({**record.to_document(), "summary": summary.document(record, ())})
@@ -71,10 +71,11 @@ def _told(now: Progress) -> str:
     return f"measuring: {doing}, {now.elapsed_s:.0f} s of {now.budget_s:.0f} s"
 
 
-def _described(record: Record, *, asked_energy: bool) -> str:
+def _described(record: Record, *, asked_energy: bool, blocks: bool = True) -> str:
     standing = summary.standings(record)[0]
     machine, config = record.machine, record.config
     ram = "RAM unknown" if machine.ram_bytes is None else f"{units.size(machine.ram_bytes)} RAM"
+    cpus, launches = ", ".join(map(str, config.cpus)), units.count(standing.launches, "launch")
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in config.shapes.items())
     parts = [
         table(
@@ -85,7 +86,7 @@ def _described(record: Record, *, asked_energy: bool) -> str:
                 ),
                 (
                     "engine",
-                    f"{standing.contender.engine}, {config.threads} threads on CPU {', '.join(map(str, config.cpus))}",
+                    f"{standing.contender.engine}, {units.count(config.threads, 'thread')} on CPU {cpus}",
                 ),
                 (
                     "model",
@@ -94,19 +95,19 @@ def _described(record: Record, *, asked_energy: bool) -> str:
                 ("answers", _answers(record)),
                 (
                     "evidence",
-                    f"{standing.launches} launches, {_samples(record, standing)}, stopped by {record.stop_reason}",
+                    f"{launches}, {_samples(record, standing)}, stopped by {record.stop_reason}",
                 ),
                 ("warm-up", summary.warmup_rule(record)),
                 *_states(record),
             ]
         ),
-        *_tables(standing, record),
+        *_tables(standing, record, blocks=blocks),
         f"energy: {_energy(standing, asked=asked_energy)}",
     ]
     return "\n\n".join([*parts, *(f"warning: {warning}" for warning in record.warnings)])
 
 
-def _tables(standing: summary.Standing, record: Record) -> list[str]:
+def _tables(standing: summary.Standing, record: Record, *, blocks: bool) -> list[str]:
     tables = []
     if standing.latency is not None:
         names = ("min", "p50", "p90", "p99", "max", "mean")
@@ -117,7 +118,7 @@ def _tables(standing: summary.Standing, record: Record) -> list[str]:
             rows.append(("throughput", units.rate(throughput.estimate), _range(throughput, units.rate)))
         tables.append(table(rows, "<>"))
         samples = [sample for one in record.launches_of(standing.contender.name) for sample in one.steady_ns]
-        tables.append(f"samples of all launches\n{histogram(samples)}")
+        tables.append(f"samples of all launches\n{histogram(samples, blocks=blocks)}")
     if standing.cold_start_ns is not None:
         rows = [("cold start", "", "95 % interval")]
         phases = {**standing.phases_ns, "total": standing.cold_start_ns}

@@ -62,7 +62,10 @@ def profile(argv: list[str]) -> int:
 
 def _described(found: Profile, top: int) -> str:
     facts = [
-        ("machine", f"{found.machine.model}, {found.threads} threads on CPU {', '.join(map(str, found.cpus))}"),
+        (
+            "machine",
+            f"{found.machine.model}, {units.count(found.threads, 'thread')} on CPU {', '.join(map(str, found.cpus))}",
+        ),
         ("engine", found.engine),
         ("model", f"{found.artifact.name} ({found.artifact.variant})"),
         ("peaks", _peaks(found.peaks)),

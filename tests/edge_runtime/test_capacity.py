@@ -37,6 +37,11 @@ def weighty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fakes.write_artifact(tmp_path_factory.mktemp("weighty") / "x.edge", fakes.weighty(24))
 
 
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fakes.write_artifact(tmp_path_factory.mktemp("heavy") / "x.edge", fakes.weighty(100))
+
+
 def really(path: Path, cache: str) -> int:
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(path), cache], cwd=ROOT, capture_output=True, timeout=60, check=True
@@ -114,10 +119,15 @@ def test_weights_larger_than_the_control_group_are_refused(
     capacity.refuse_too_large(tiny, tiny.variant(), cache=True, limit_bytes=None, tree=Tree(tmp_path))
 
 
-@pytest.mark.parametrize("mebibytes", [40, 150, 180, 215])
-def test_whatever_is_too_little_address_space_ends_with_our_message_and_exit_5(weighty: Path, mebibytes: int) -> None:
+@pytest.mark.parametrize(
+    ("verb", "mebibytes"),
+    [*(("run", size) for size in (40, 141, 180, 193, 240)), ("check", 150), ("measure", 195), ("profile", 195)],
+)
+def test_whatever_is_too_little_address_space_ends_with_our_message_and_exit_5(
+    heavy: Path, verb: str, mebibytes: int
+) -> None:
     # from imports that find no room, over threads that can't start, to weights that don't fit
-    case = weighty / "golden" / "case0.npz"
+    case = ("--input", str(heavy / "golden" / "case0.npz")) if verb == "run" else ()
     done = subprocess.run(
         [
             "sh",
@@ -125,7 +135,7 @@ def test_whatever_is_too_little_address_space_ends_with_our_message_and_exit_5(w
             f'ulimit -v {mebibytes * 1024}; exec "$@"',
             "sh",
             sys.executable,
-            *("-m", "edge_runtime", "run", str(weighty), "--input", str(case), "--threads", "2"),
+            *("-m", "edge_runtime", verb, str(heavy), *case, *(() if verb == "check" else ("--threads", "2"))),
         ],
         cwd=ROOT,
         env={"PATH": "/usr/bin:/bin", "EDGE_CACHE_BYTES": "0", "PYTHONPATH": str(ROOT)},

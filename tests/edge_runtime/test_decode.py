@@ -163,3 +163,9 @@ def test_a_file_name_that_is_no_utf8_survives_json() -> None:
 def test_the_default_error_is_an_input_error() -> None:
     with pytest.raises(InputError):
         decode.document("[]", where="x")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig", "latin-1"])
+def test_only_utf8_is_read(encoding: str) -> None:
+    with pytest.raises(ManifestError, match="not valid JSON"):
+        decode.document('{"k": "é"}'.encode(encoding), where="x", error=ManifestError)

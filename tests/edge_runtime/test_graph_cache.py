@@ -260,7 +260,7 @@ def test_the_valid_graph_of_another_model_is_noticed_though_its_note_vouches_for
     own.with_suffix(".json").write_text(json.dumps({**note, "key": own.stem}))
     assert answer(tiny_edge) == wanted
     (told,) = warnings()
-    assert told.startswith("a cached graph can't be used and is made anew: the model's inputs are ['a', 'b']")
+    assert told.startswith("a cached graph is of another model and is made anew")
     assert answer(tiny_edge) == wanted
     assert warnings() == []
 
@@ -445,12 +445,17 @@ def test_a_bound_of_zero_turns_the_cache_off_without_a_word(
 
 
 @pytest.mark.parametrize("text", ["1G", "-1", " 5", "1e9", "²", "9" * 40])
-def test_a_bound_that_is_no_count_of_bytes_is_a_usage_error(
-    tiny_edge: Path, monkeypatch: pytest.MonkeyPatch, text: str
+def test_a_bound_that_is_no_count_of_bytes_warns_and_keeps_no_model_from_running(
+    tiny_edge: Path, monkeypatch: pytest.MonkeyPatch, warnings: Warnings, text: str
 ) -> None:
     monkeypatch.setenv("EDGE_CACHE_BYTES", text)
     with pytest.raises(UsageError, match="EDGE_CACHE_BYTES"):
-        load(tiny_edge)
+        graph_cache.limit_bytes()
+    answer(tiny_edge)
+    assert [warning.startswith("EDGE_CACHE_BYTES=") for warning in warnings()] == [True]
+    assert len(graph_cache.entries()) == 1
+    load(tiny_edge, cache=False).close()
+    assert warnings() == []
 
 
 def test_the_folder_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -474,13 +479,15 @@ def test_a_user_without_a_home_runs_without_a_cache(tiny_edge: Path) -> None:
 
 def test_what_killed_fills_left_is_swept_after_a_day_and_not_before(tiny_edge: Path, cache: Path) -> None:
     cache.mkdir(parents=True)
-    old, young = cache / ".0123.old.onnx", cache / ".0123.young.onnx"
-    for left in (old, young):
-        left.write_bytes(b"half a graph")
+    old, young, others = cache / ".0123456789abcdef.old", cache / ".0123456789abcdef.young", cache / ".git"
     a_day_ago = time.time() - 25 * 3600
-    os.utime(old, (a_day_ago, a_day_ago))
+    for left in (old, young, others):
+        left.mkdir()
+        (left / "half.onnx").write_bytes(b"half a graph")
+    for left in (old, others):
+        os.utime(left, (a_day_ago, a_day_ago))
     answer(tiny_edge)
-    assert (old.exists(), young.exists()) == (False, True)
+    assert (old.exists(), young.exists(), others.exists()) == (False, True, True)
     assert len(graph_cache.entries()) == 1
 
 
@@ -488,7 +495,7 @@ def test_clearing_removes_everything_and_the_next_load_fills_again(
     tiny_edge: Path, cache: Path, tmp_path: Path
 ) -> None:
     answer(tiny_edge)
-    (cache / ".left.onnx").write_bytes(b"12345")
+    (cache / f".{64 * 'a'}.json.abc_1234.tmp").write_bytes(b"12345")
     size = sum(path.stat().st_size for path in cache.iterdir())
     assert graph_cache.clear() == size
     assert list(cache.iterdir()) == []
@@ -496,6 +503,26 @@ def test_clearing_removes_everything_and_the_next_load_fills_again(
     assert graph_cache.clear() == 0
     answer(tiny_edge)
     assert only_entry(cache).is_file()
+
+
+def test_files_of_others_in_the_folder_are_never_touched(tiny_edge: Path, cache: Path, tmp_path: Path) -> None:
+    answer(tiny_edge)
+    trusted = tmp_path / "cache" / "trust"
+    precious = [
+        cache / "thesis.txt",
+        cache / "model.onnx",
+        cache / ".config",
+        trusted / "notes.json",
+        trusted / "x.tmp",
+    ]
+    for path in precious:
+        path.write_text("years of work")
+    (cache / "sub").mkdir()
+    (cache / "sub" / "thesis.txt").write_text("more of it")
+    graph_cache.clear()
+    assert {path.name for path in cache.iterdir()} == {"thesis.txt", "model.onnx", ".config", "sub"}
+    assert (cache / "sub" / "thesis.txt").read_text() == "more of it"
+    assert {path.name for path in trusted.iterdir()} == {"notes.json", "x.tmp"}
 
 
 def test_a_model_that_is_broken_is_told_so_and_not_the_cache_blamed(

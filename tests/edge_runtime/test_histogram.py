@@ -48,3 +48,11 @@ def test_no_two_rows_have_one_label() -> None:
     labels = [line.split("%")[0].rsplit(None, 1)[0] for line in lines]
     assert len(set(labels)) == len(labels) > 1
     assert all(label.split(" to ")[0].strip() != label.split(" to ")[1].strip() for label in labels)
+
+
+def test_an_output_without_blocks_has_hashes() -> None:
+    text = histogram([1000] * 50 + [1500] * 30 + [1999] * 20, blocks=False)
+    assert text.isascii()
+    assert text.splitlines()[0].endswith(" " + "#" * WIDTH)
+    assert text.splitlines()[5].endswith(" " + "#" * (WIDTH * 3 // 5))
+    assert histogram([1000] * 100_000 + [2000], blocks=False).endswith("#")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge_runtime.errors import HashMismatch, TimedOut, UsageError, WorkerLost
+from edge_runtime.errors import HashMismatch, TimedOut, UnsupportedSystem, UsageError, WorkerLost
 from edge_runtime.launch import Command, own_command, run_worker
 
 JOB = {"contender": "scripted"}
@@ -138,3 +138,28 @@ def test_an_interrupt_ends_the_worker(tmp_path: Path) -> None:
     finally:
         signal.signal(signal.SIGINT, handler)
     assert gone(int(note.read_text()))
+
+
+def short(code: str) -> str:
+    with pytest.raises(UnsupportedSystem) as refused:
+        run(code)
+    return str(refused.value)
+
+
+def test_a_worker_whose_last_words_are_of_memory_is_told_as_short_of_it() -> None:
+    told_so = short("sys.exit('OpenBLAS error: Memory allocation still failed after 10 retries, giving up.')")
+    assert "not enough memory" in told_so
+    assert "Memory allocation still failed" in told_so
+
+
+def test_a_worker_that_the_kernel_ended_for_memory_is_no_transient_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter([3, 4])
+    monkeypatch.setattr("edge_runtime.launch.oom_kills", lambda _: next(counts))
+    assert "its control group has no memory left" in short("os.kill(os.getpid(), 9)")
+
+
+def test_a_crash_within_a_limited_address_space_is_laid_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    crash = "os.kill(os.getpid(), 11)"
+    assert "ended by SIGSEGV" in told(crash)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (2**30, 2**30))
+    assert "ended by SIGSEGV, as engines are when memory within ulimit -v ends" in short(crash)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.limits import Limits, limits
+from edge_runtime.limits import Limits, limits, oom_kills
 from edge_runtime.tree import Tree
 
 BOARDS = Path(__file__).resolve().parents[1] / "data" / "boards"
@@ -68,3 +68,15 @@ def test_odd_groups_do_not_lead_out_of_the_tree(tmp_path: Path, group: str) -> N
     root = tmp_path / "root"
     (tmp_path / "cpu.max").write_text("1 100000")
     assert limits(grouped(root, group, {"cgroup.controllers": "cpu", "cpu.max": "0 0"})) == NONE
+
+
+@pytest.mark.parametrize(
+    ("group", "file"),
+    [("0::/", "memory.events"), ("4:memory:/", "memory/memory.oom_control")],
+    ids=["version 2", "version 1"],
+)
+def test_processes_that_the_kernel_ended_are_counted(tmp_path: Path, group: str, file: str) -> None:
+    files = {"cgroup.controllers": "memory", file: "low 0\noom 4\noom_kill 3\noom_group_kill 0"}
+    tree = grouped(tmp_path, group, files)
+    assert oom_kills(tree) == 3
+    assert oom_kills(Tree(tmp_path / "nowhere")) == 0

@@ -1,10 +1,12 @@
 """Calling a model by name: every dtype and layout, every refusal, the pool, many threads."""
 
 import logging
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from onnx import TensorProto
 
 from edge_runtime.artifact import open_artifact
 from edge_runtime.errors import (
+    EdgeError,
     InvalidModel,
     NonFiniteOutput,
     UnsupportedModel,
@@ -433,3 +436,50 @@ def test_a_first_call_imports_nothing_more_of_numpy(tiny_edge: Path) -> None:
         check=True,
     )
     assert done.stdout == "[]\n"  # numpy's masked arrays alone cost a first call 7 ms
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"threads": 1.5}, "threads=1.5"),
+        ({"threads": "1"}, "threads='1'"),
+        ({"threads": True}, "threads=True"),
+        ({"memory_limit": "1G"}, "memory_limit='1G'"),
+        ({"memory_limit": float("nan")}, "memory_limit=nan"),
+        ({"preset": []}, "preset=[]"),
+        ({"variant": None}, "variant=None"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named(tiny_edge: Path, wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)):
+        load(tiny_edge, **wrong)
+
+
+@pytest.mark.parametrize("path", [None, b"tiny.edge", 3])
+def test_a_path_of_a_wrong_type_is_refused(path: Any) -> None:
+    with pytest.raises(UsageError, match=f"the path is a {type(path).__name__}"):
+        load(path)
+
+
+def test_names_that_are_no_utf8_are_an_invalid_model(make_artifact: Maker) -> None:
+    for place in ("operator", "dimension", "output"):
+        sample = fakes.tiny()
+        text = {"operator": b"MatMul", "dimension": b"batch", "output": b"output"}[place]
+        data = sample.model.SerializeToString()
+        assert text in data
+        path = make_artifact(folder=f"{place}.edge")
+        file = path / "fp32" / "model.onnx"
+        file.write_bytes(data.replace(text, b"\xff" * len(text)))
+        artifact = open_artifact(path)
+        fakes.write_manifest(path, replace(artifact.manifest, variants=(fakes.variant(path, "fp32"),)))
+        with pytest.raises(InvalidModel, match="no UTF-8"):
+            load(path, threads=1)
+
+
+def test_an_output_too_large_for_any_machine_is_told_so(make_artifact: Maker) -> None:
+    with load(make_artifact(fakes.outer()), threads=1) as model:
+        x = np.empty((2**32, 0), "f4")
+        with pytest.raises(UnsupportedSystem, match="not enough memory"):
+            model.bind(x=x)
+        with pytest.raises(EdgeError, match=r"not enough memory|Integer overflow"):
+            model(x=x)

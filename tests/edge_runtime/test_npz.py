@@ -231,3 +231,19 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(100))
     with pytest.raises(WrongInput, match="larger than the 500 bytes"):
         npz.read(tmp_path / "x.npy", limit_bytes=500)
+
+
+def test_a_file_of_the_wrong_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "x.npy").open("wb") as stream:
+        stream.truncate(2**40)  # sparse: reading 2 GiB of it would take seconds and as much memory
+    with pytest.raises(WrongInput, match="larger than the"):
+        npz.read(tmp_path / "x.npy")
+
+
+def test_a_member_that_its_checksum_belies_is_refused(tmp_path: Path) -> None:
+    npz.write(tmp_path / "x.npz", {"x": np.arange(100)})
+    content = (tmp_path / "x.npz").read_bytes()
+    place = content.index(np.arange(100).tobytes())
+    (tmp_path / "x.npz").write_bytes(content[:place] + b"\x07" + content[place + 1 :])
+    with pytest.raises(WrongInput, match="Bad CRC"):
+        npz.read(tmp_path / "x.npz")

@@ -153,13 +153,16 @@ def test_the_records_do_not_pile_up(tmp_path: Path, file: Path, boot: Path) -> N
     folder = tmp_path / "trust"
     folder.mkdir()
     for index in range(trust.KEPT + 20):
-        (folder / f"{index}.json").write_text("old")
-        os.utime(folder / f"{index}.json", (index, index))
+        (folder / f"{index:032x}.json").write_text("old")
+        os.utime(folder / f"{index:032x}.json", (index, index))
+    for index in range(trust.KEPT):
+        (folder / f"letter{index}.json").write_text("of somebody else")
     trust.sha256(file, folder=folder, boot_id=boot)
     kept = {path.name for path in folder.iterdir()}
-    assert len(kept) == trust.KEPT
-    assert "0.json" not in kept
-    assert f"{trust.KEPT + 19}.json" in kept
+    assert sum(name.startswith("letter") for name in kept) == trust.KEPT
+    assert len(kept) == 2 * trust.KEPT
+    assert f"{0:032x}.json" not in kept
+    assert f"{trust.KEPT + 19:032x}.json" in kept
     assert trust.sha256(file, folder=folder, boot_id=boot)[1] is True
 
 

@@ -60,12 +60,12 @@ def test_clear_tells_what_it_freed(make_artifact: Maker, cache: Path, capsys: Ca
     assert capsys.readouterr().out == f"0 B freed in {cache}\n"
 
 
-def test_warming_what_is_not_kept_says_so(
+def test_warming_what_is_not_kept_says_so_and_exits_1(
     make_artifact: Maker, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.setenv("EDGE_CACHE_BYTES", "0")
     path = make_artifact()
-    assert main(["cache", "warm", str(path)]) == 0
+    assert main(["cache", "warm", str(path)]) == 1
     assert f"edge: fp32 of {path} is not cached" in capsys.readouterr().err
 
 

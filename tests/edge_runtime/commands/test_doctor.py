@@ -90,3 +90,17 @@ def test_a_place_that_is_taken_is_refused_before_any_work(tmp_path: Path, capsys
     assert captured.out == ""
     assert "something is there already" in captured.err
     assert main(["doctor", "--root", str(tmp_path / "nowhere")]) == 2
+
+
+def test_a_folder_that_shows_no_machine_is_refused_and_not_called_fit(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "notes.txt").write_text("nothing of /proc")
+    assert main(["doctor", "--root", str(tmp_path)]) == 3
+    assert "neither proc/stat nor proc/cpuinfo" in capsys.readouterr().err
+
+
+def test_a_replayed_machine_is_told_nothing_of_this_one(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "stat").write_text("cpu  1 1 1 1 1 1 1 1\n")
+    main(["doctor", "--root", str(tmp_path), "--json"])
+    machine = json.loads(capsys.readouterr().out)["machine"]
+    assert (machine["model"], machine["kernel"], machine["libc"]) == ("unknown", "unknown", None)
