@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge_runtime.record import Record
     from edge_runtime.rounds import measure
     from edge_runtime.selfcheck import check
+    from edge_runtime.stateful import StatefulCall
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ __all__ = [
     "Model",
     "Port",
     "Record",
+    "StatefulCall",
     "check",
     "load",
     "measure",
@@ -40,6 +42,7 @@ _HOMES = {
     "Model": "model",
     "Port": "manifest",
     "Record": "record",
+    "StatefulCall": "stateful",
     "check": "selfcheck",
     "load": "model",
     "measure": "rounds",

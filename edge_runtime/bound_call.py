@@ -57,31 +57,36 @@ class BoundCall:
         where: str,
         hint: str = "",
         check_finite: bool = False,
+        outputs: Mapping[str, Array] | None = None,
     ) -> None:
+        """Bind. outputs: buffers of another call to write into; then `inputs` are such buffers too, not copied."""
         for port in ports:
             if port.dtype == door.STRING:
                 raise _unbindable("output", port.name, where)
-        self._buffers = {name: _aligned_copy(name, array, where) for name, array in inputs.items()}
+        self._buffers = (
+            dict(inputs) if outputs is not None else {n: _aligned_copy(n, array, where) for n, array in inputs.items()}
+        )
         self.inputs: Mapping[str, Array] = MappingProxyType(self._buffers)
         self._where, self._hint = where, hint
         self._idle = [True]  # empty while a thread is in the call
         run, binding = door.bound_run(session)
-        outputs: dict[str, Array] = {}
-        self._outputs, self._answers = outputs, MappingProxyType(outputs)
+        found: dict[str, Array] = {}
+        self._outputs, self._answers = found, MappingProxyType(found)
         unsized = [port.name for port in ports if any(isinstance(s, str) and s not in sizes for s in port.shape)]
         for name, array in self.inputs.items():
             binding.bind_input(name, door.CPU, array.dtype, array.shape, array.ctypes.data)
         for port in ports:
             if port.name in unsized:
-                outputs[port.name] = np.empty(0, port.dtype)  # keeps its place in the order
+                found[port.name] = np.empty(0, port.dtype)  # keeps its place in the order
                 continue  # its size depends on the data: bound after the others, at each call
-            buffer = _aligned(np.dtype(port.dtype), tuple(sizes[s] if isinstance(s, str) else s for s in port.shape))
-            outputs[port.name] = buffer
+            shape = tuple(sizes[s] if isinstance(s, str) else s for s in port.shape)
+            buffer = _aligned(np.dtype(port.dtype), shape) if outputs is None else outputs[port.name]
+            found[port.name] = buffer
             binding.bind_output(port.name, door.CPU, buffer.dtype, buffer.shape, buffer.ctypes.data)
         # one object for all that a call needs: looking its parts up costs a small model's call some per cent
         self._run: Callable[[], None] = partial(run, binding, door.run_options(session))
         if unsized:
-            self._run = partial(_run_unsized, self._run, binding, unsized, outputs)
+            self._run = partial(_run_unsized, self._run, binding, unsized, found)
         if check_finite:
             self._run = partial(_run_checked, self._run, self._answers, where)
 
@@ -175,6 +180,12 @@ def refuse_non_finite(answers: Mapping[str, Array], where: str) -> None:
                 where,
                 "look at the inputs of this call: NaN and overflow go through a network without a sound",
             )
+
+
+def is_masked(array: Array) -> bool:
+    """Return whether an array hides some of its values, which a model would see all the same."""
+    # numpy imports its masked arrays when they are first named, which would cost a first call 7 ms
+    return "numpy.ma" in sys.modules and isinstance(array, np.ma.MaskedArray)
 
 
 def _unbindable(what: str, name: str, where: str) -> UnsupportedModel:

@@ -210,6 +210,7 @@ def parse(text: str | bytes, *, where: str) -> Manifest:
     ):
         if len(set(names)) != len(names):
             fields.refuse(key, "names one thing twice")
+    _refuse_odd_state(manifest, fields)
     known = {variant.name for variant in manifest.variants}
     outputs = {port.name for port in manifest.outputs}
     for index, case in enumerate(manifest.golden):
@@ -218,6 +219,21 @@ def parse(text: str | bytes, *, where: str) -> Manifest:
         if {name for name, _, _ in case.tolerance} != outputs:
             fields.refuse(f"golden[{index}].tolerance", "does not name each output once")
     return manifest
+
+
+def _refuse_odd_state(manifest: Manifest, fields: decode.Fields) -> None:
+    """Refuse state that can't be carried: two calls will write it where the other reads."""
+    inputs, outputs = ({port.name: port for port in ports} for ports in (manifest.inputs, manifest.outputs))
+    state = manifest.state or ()
+    for index, pair in enumerate(state):
+        key = f"state[{index}]"
+        for what, name, ports in (("input", pair.input, inputs), ("output", pair.output, outputs)):
+            if name not in ports:
+                fields.refuse(f"{key}.{what}", f"is {name!r}, which is no {what} of this artifact")
+            if sum(name == getattr(other, what) for other in state) > 1:
+                fields.refuse(f"{key}.{what}", f"is {name!r}, which is there twice")
+        if str(inputs[pair.input]) != str(outputs[pair.output]):
+            fields.refuse(key, f"takes {inputs[pair.input]} and gives {outputs[pair.output]}, which are not the same")
 
 
 def _port(fields: decode.Fields) -> Port:

@@ -7,7 +7,6 @@ Every call is checked. Calls of small shapes are kept bound and reused, so that 
 import logging
 import math
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,11 +20,12 @@ import numpy as np
 from edge_runtime import capacity
 from edge_runtime import session as door
 from edge_runtime.artifact import AUTO, Artifact, open_artifact
-from edge_runtime.bound_call import FORKED, BoundCall, refuse_non_finite
+from edge_runtime.bound_call import FORKED, BoundCall, is_masked, refuse_non_finite
 from edge_runtime.environment import available_cpus
 from edge_runtime.errors import UsageError, WrongInput, out_of_memory
 from edge_runtime.manifest import Port, Variant
 from edge_runtime.npz import Array
+from edge_runtime.stateful import StatefulCall
 from edge_runtime.stream import in_order
 from edge_runtime.tolerance import describe
 
@@ -206,6 +206,21 @@ class Model:
         """
         return self._new_call(self._check(inputs))
 
+    def with_state(self, /, **inputs: Array) -> StatefulCall:
+        """Return a call of fixed shapes that carries the model's recurrent state from each step to the next.
+
+        inputs: arrays that show the sizes, as for `bind`, among them the initial state where it is not zeros. What is
+        left out begins as zeros, if its sizes are fixed or shown by another input.
+
+        Raises UsageError for a model without declared state or a size that nothing shows, else as `bind` does.
+        """
+        state = self.artifact.manifest.state
+        if not state:
+            hint = "declare it at export, --state h_in:h_out, or feed it back by hand: model(...) or model.bind(...)"
+            raise UsageError("the model has no recurrent state", self._where, hint)
+        checked = self._check({**inputs, **self._zeros(inputs)})
+        return StatefulCall(self._new_call, checked, state, initial=inputs, where=self._where)
+
     def stream(
         self, items: "Iterable[Mapping[str, Array] | Array]", *, prefetch: int = 2
     ) -> Iterator[dict[str, Array]]:
@@ -273,7 +288,28 @@ class Model:
             total += math.prod(shape) * door.numpy_dtype(port.dtype).itemsize
         return total
 
-    def _new_call(self, inputs: Mapping[str, Array]) -> BoundCall:
+    def _zeros(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        """Return zeros for each input that isn't given, of the sizes that the given ones show."""
+        sizes: dict[str, int] = {}
+        for name, _, shape in self._plans:
+            shown = getattr(given.get(name), "shape", ())
+            # what doesn't fit is refused later, by name
+            sizes |= {size: found for size, found in zip(shape, shown, strict=False) if isinstance(size, str)}
+        zeros = {}
+        for name, dtype, shape in self._plans:
+            if name in given or dtype.kind == "O":
+                continue
+            unknown = [size for size in shape if isinstance(size, str) and size not in sizes]
+            if unknown:
+                hint = f"give an array that shows it: with_state({name}=...)"
+                raise UsageError(f'nothing shows the size {", ".join(unknown)} of "{name}"', self._where, hint)
+            try:
+                zeros[name] = np.zeros([sizes[size] if isinstance(size, str) else size for size in shape], dtype)
+            except (MemoryError, ValueError) as problem:  # numpy's words for a size that no memory has
+                raise out_of_memory(MemoryError(str(problem)), self._where) from problem
+        return zeros
+
+    def _new_call(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array] | None = None) -> BoundCall:
         sizes = self._sizes(inputs)
         try:
             call = BoundCall(
@@ -284,6 +320,7 @@ class Model:
                 where=self._where,
                 hint=self._untested(sizes),
                 check_finite=self._check_finite,
+                outputs=outputs,
             )
         except MemoryError as problem:
             raise out_of_memory(problem, self._where) from problem
@@ -332,7 +369,7 @@ class Model:
             array = inputs.get(name)
             if array is None:
                 self._refuse_names(inputs)
-            if not isinstance(array, np.ndarray) or _is_masked(array):
+            if not isinstance(array, np.ndarray) or is_masked(array):
                 self._refuse(name, f"is a {type(array).__name__}", "pass a numpy array")
             given = array.dtype.newbyteorder("=")
             text = dtype.kind == "O" and given.kind == "U"
@@ -402,11 +439,6 @@ class Model:
         told += [f"unknown input {', '.join(unknown)}"] if unknown else []
         takes = ", ".join(f"{port.name}: {port}" for port in self.inputs)
         raise WrongInput(" and ".join(told), self._where, f"the model takes {takes}")
-
-
-def _is_masked(array: Array) -> bool:
-    # numpy imports its masked arrays when they are first named, which would cost a first call 7 ms
-    return "numpy.ma" in sys.modules and isinstance(array, np.ma.MaskedArray)
 
 
 def _conversion(array: Array, dtype: np.dtype[Any], rank: int) -> str:

@@ -103,6 +103,40 @@ def scalar() -> Sample:
     )
 
 
+def counting() -> Sample:
+    """float32[1] and a state → their sum, as an answer and as the next state."""
+    shape: Shaped = (TensorProto.FLOAT, [1])
+    return _sample(
+        [_op("Add", ["x", "total_in"], "sum"), _op("Identity", ["sum"], "total_out")],
+        {"x": shape, "total_in": shape},
+        {"sum": shape, "total_out": shape},
+        [{"x": np.array([1], "f4"), "total_in": np.array([0], "f4")}],
+    )
+
+
+def recurrent() -> Sample:
+    """A cell: h' = tanh(x · w + h · u), answers h' · v, and counts its steps. State: (h_in, h_out), (n_in, n_out)."""
+    random = np.random.default_rng(0)
+    weights = {name: random.normal(size=size).astype("f4") for name, size in (("w", (3, 4)), ("u", (4, 4)))}
+    weights |= {"v": random.normal(size=(4, 2)).astype("f4")}
+    hidden: Shaped = (TensorProto.FLOAT, ["batch", 4])
+    count: Shaped = (TensorProto.INT64, [1])
+    return _sample(
+        [
+            _op("MatMul", ["x", "w"], "xw"),
+            _op("MatMul", ["h_in", "u"], "hu"),
+            _op("Add", ["xw", "hu"], "sum"),
+            _op("Tanh", ["sum"], "h_out"),
+            _op("MatMul", ["h_out", "v"], "y"),
+            _op("Add", ["n_in", "one"], "n_out"),
+        ],
+        {"n_in": count, "x": (TensorProto.FLOAT, ["batch", 3]), "h_in": hidden},
+        {"h_out": hidden, "y": (TensorProto.FLOAT, ["batch", 2]), "n_out": count},
+        [{"n_in": np.zeros(1, "i8"), "x": np.ones((2, 3), "f4"), "h_in": np.zeros((2, 4), "f4")}],
+        weights | {"one": np.ones(1, "i8")},
+    )
+
+
 def echo() -> Sample:
     """float32[n] → the same, which an engine is tempted to hand back without a copy."""
     shape: Shaped = (TensorProto.FLOAT, ["n"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.manifest import State
 from tests import fakes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,6 +99,8 @@ def test_the_public_names_and_signatures_change_only_on_purpose() -> None:
 
 def test_the_examples_in_public_docstrings_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fakes.write_artifact(tmp_path / "tiny.edge", fakes.tiny())
+    state = (State(input="total_in", output="total_out"),)
+    fakes.write_artifact(tmp_path / "counting.edge", fakes.counting(), state=state)
     monkeypatch.chdir(tmp_path)
     package = import_module("edge_runtime")
     runner, tried = doctest.DocTestRunner(), set()
@@ -106,7 +109,7 @@ def test_the_examples_in_public_docstrings_run(tmp_path: Path, monkeypatch: pyte
             result = runner.run(test)
             assert result.failed == 0, test.name
             tried |= {name} if result.attempted else set()
-    assert tried >= {"BoundCall", "EdgeError", "Model", "check", "load", "open_artifact"}
+    assert tried >= {"BoundCall", "EdgeError", "Model", "StatefulCall", "check", "load", "open_artifact"}
 
 
 if __name__ == "__main__":

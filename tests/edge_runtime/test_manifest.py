@@ -49,6 +49,7 @@ def test_a_full_manifest_reads_back_the_same(plain: dict[str, Any]) -> None:
     port = replace(
         plain_manifest.inputs[0], ranges=(-1.0, 1.0), tested=(("batch", (1, 2, 7)),), meaning="thirteen features"
     )
+    state_port = replace(port, name="h_in")
     variant = replace(
         plain_manifest.variants[0],
         recipe="int8-static",
@@ -64,10 +65,12 @@ def test_a_full_manifest_reads_back_the_same(plain: dict[str, Any]) -> None:
         serial=3,
         peak_bytes=1000,
         source_weights_sha256="0" * 64,
-        inputs=(port,),
-        state=(State(input="input", output="output"),),
+        inputs=(port, state_port),
+        outputs=(*plain_manifest.outputs, replace(state_port, name="h_out")),
+        state=(State(input="h_in", output="h_out"),),
         labels=("cat", "dog"),
         variants=(variant,),
+        golden=(),
     )
     assert manifest.parse(full.to_json(), where="x") == full
     assert full.to_json() == manifest.parse(full.to_json(), where="x").to_json()
@@ -198,3 +201,30 @@ def test_one_changed_field_gives_a_manifest_or_a_manifest_error(plain: dict[str,
         where = error.where
     assert where == "m.json"
     assert found is None or manifest.parse(found.to_json(), where="x") == found
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        ([("x", "h_out")], "state[0].input is 'x', which is no input of this artifact"),
+        ([("input", "y")], "state[0].output is 'y', which is no output of this artifact"),
+        (
+            [("input", "output")],
+            "state[0] takes float32[batch, 13] and gives float32[batch, 1], which are not the same",
+        ),
+        ([("input", "same")] * 2, "state[0].input is 'input', which is there twice"),
+        ([("input", "same"), ("other", "same")], "state[0].output is 'same', which is there twice"),
+        ([("whole", "same")], "state[0] takes int64[batch, 13] and gives float32[batch, 13], which are not the same"),
+    ],
+)
+def test_state_that_cannot_be_carried_is_refused(
+    plain: dict[str, Any], state: list[tuple[str, str]], problem: str
+) -> None:
+    (port,) = plain["inputs"]
+    document = changed(plain, ("golden",), [])
+    document["inputs"] += [port | {"name": "other"}, port | {"name": "whole", "dtype": "int64"}]
+    document["outputs"].append(port | {"name": "same"})
+    document["state"] = [{"input": one, "output": other} for one, other in state]
+    with pytest.raises(ManifestError) as refused:
+        parse(document)
+    assert refused.value.what == problem

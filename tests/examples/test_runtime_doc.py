@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_runtime.manifest import State
 from tests import fakes
 
 DOC = Path(__file__).parents[2] / "docs" / "runtime.md"
@@ -28,6 +29,8 @@ def digits() -> fakes.Sample:
 def test_every_example_runs(
     make_artifact: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    state = (State(input="h_in", output="h_out"), State(input="n_in", output="n_out"))
+    make_artifact(fakes.recurrent(), folder="cell.edge", state=state)
     monkeypatch.chdir(make_artifact(digits(), folder="digits.edge").parent)
     examples = re.findall(r"^```python\n(.*?)^```$", DOC.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert len(examples) >= 5
