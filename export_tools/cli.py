@@ -13,6 +13,7 @@ from export_tools.request import (
     SourceSpec,
     parse_dynamic,
     parse_example,
+    parse_range,
 )
 
 EXPORT_EXAMPLES = (
@@ -81,6 +82,7 @@ def _request(options: argparse.Namespace) -> ExportRequest:
         origin=spec.origin,
         example=parse_example(options.example),
         dynamic=tuple(parse_dynamic(text) for text in options.dynamic),
+        ranges=tuple(parse_range(text) for text in options.range),
         input_names=_names(options.input_names),
         output_names=_names(options.output_names),
         opset=options.opset,
@@ -119,6 +121,13 @@ def _export_parser() -> Parser:
         action="append",
         default=[],
         help="an axis whose size may vary (repeatable): image:0=batch",
+    )
+    parser.add_argument(
+        "--range",
+        metavar="INPUT=LOW..HIGH",
+        action="append",
+        default=[],
+        help="the values that an input is meant to take (repeatable): image=0..1, ids=0..30521",
     )
     parser.add_argument("--input-names", metavar="A,B", default="", help="instead of forward's parameters")
     parser.add_argument("--output-names", metavar="C,D", default="", help="instead of output, output_1, ...")

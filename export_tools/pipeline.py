@@ -17,7 +17,7 @@ from export_tools.convert import Conversion, ask_for_export, exporters_for, fini
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
 from export_tools.pack import Contents, created, pack
 from export_tools.reference import Opened, answer_cases, ask_to_open, await_opened, refuse_another, start
-from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, parse_dynamic_mapping
+from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, ValueRange, parse_dynamic_mapping
 from export_tools.torch_process import TorchProcess
 from export_tools.verify import Verification, output_shapes, verify
 
@@ -123,6 +123,7 @@ def export(
     output: str | Path | None = None,
     *,
     dynamic: Mapping[str, Mapping[int, str]] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
     weights: str | Path | None = None,
     input_names: Sequence[str] = (),
     output_names: Sequence[str] = (),
@@ -142,6 +143,7 @@ def export(
 
     ``export(module, example, "digits.edge", dynamic={"image": {0: "batch"}})``. example: a tensor, a sequence of
     them, or a mapping by input name; numpy arrays serve too. dynamic: axis to name, or to ``"batch:1..64"``.
+    ranges: the values that an input is meant to take, ``{"image": (0, 1)}``.
     A module travels to the exporting process as a private pickle: its class must be importable there, which one
     defined in ``__main__`` is not. Raises as `run` does.
     """
@@ -160,6 +162,9 @@ def export(
             origin=origin,
             example=example_file,
             dynamic=parse_dynamic_mapping(dynamic or {}),
+            ranges=tuple(
+                ValueRange(input=port, low=float(low), high=float(high)) for port, (low, high) in (ranges or {}).items()
+            ),
             input_names=tuple(input_names),
             output_names=tuple(output_names),
             opset=opset,

@@ -42,7 +42,7 @@ def ask_to_open(request: ExportRequest, child: TorchProcess, work: Path, *, prec
     """Ask a child to open the module; precise: with a float64 copy, as the reference needs it."""
     example = request.example
     if isinstance(example, tuple):
-        npz.write(work / "described.npz", made_example(example, seed=request.seed))
+        npz.write(work / "described.npz", made_example(example, seed=request.seed, ranges=request.ranges))
         example = work / "described.npz"
     child.ask(
         {
@@ -61,7 +61,7 @@ def await_opened(request: ExportRequest, reference: TorchProcess, exporting: Tor
     described, other = reference.answer(), exporting.answer()
     refuse_another(described["weights_sha256"], other["weights_sha256"], request.origin)
     example = npz.read(work / "example-True.npz")
-    inputs = ports_of(example, request.dynamic)
+    inputs = ports_of(example, request.dynamic, request.ranges)
     reference.ask({"do": "probe"})
     count = reference.answer()["outputs"]
     return Opened(
@@ -93,9 +93,9 @@ def answer_cases(
     answers the example otherwise after the other cases.
     """
     data = read_data(request.data) if request.data is not None else ()
-    cases = make_cases(opened.example, opened.inputs, request.dynamic, seed=request.seed, data=data)
+    cases, too_large = make_cases(opened.example, opened.inputs, request.dynamic, seed=request.seed, data=data)
     answered: list[tuple[Case, Answers]] = []
-    left_out: list[str] = []
+    left_out: list[str] = list(too_large)
     for index, case in enumerate(cases):
         try:
             answered.append((case, _answer(case, opened, reference, work / f"case-{index}")))

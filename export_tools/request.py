@@ -23,6 +23,8 @@ MAX_EXAMPLE_ELEMENTS = 2**28  # 1 GiB of float32: a mistyped shape must not take
 _DYNAMIC = re.compile(
     r"(?P<input>.+):(?P<axis>\d+)=(?P<name>[^:]+)(?::(?P<low>\d+)\.\.(?P<high>\d+)(?:/(?P<step>\d+))?)?"
 )
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"(?P<input>.+)=(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})")
 _EXAMPLE = re.compile(r"(?P<name>[^=]+)=(?P<shape>\d+(?:x\d+)*|scalar):(?P<dtype>\w+)")
 
 
@@ -123,6 +125,20 @@ class DynamicAxis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ValueRange:
+    """The values that an input is meant to take, both ends included: ``image=0..1``."""
+
+    input: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            where = f"--range {self.input}={self.low:g}..{self.high:g}"
+            raise UsageError("the range is empty or has no end", where, "give finite LOW..HIGH with LOW <= HIGH")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
     """One input of an example that is described, not given: ``image=1x3x224x224:float32``."""
 
@@ -136,7 +152,7 @@ Example = Path | tuple[TensorSpec, ...]  # an .npz by input name, or a descripti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
-    """One export. Names in `example`, `dynamic` and `data` are the final ones, after `input_names`.
+    """One export. Names in `example`, `dynamic`, `ranges` and `data` are the final ones, after `input_names`.
 
     origin: what the manifest says of the source, for people.   data: an .npz, or a folder of them, of real inputs.
     timeout_s: for each step of a torch process.   Raises UsageError at birth for what can't be meant.
@@ -148,6 +164,7 @@ class ExportRequest:
     origin: str
     example: Example | None = None
     dynamic: tuple[DynamicAxis, ...] = ()
+    ranges: tuple[ValueRange, ...] = ()
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
     opset: int = DEFAULT_OPSET
@@ -175,6 +192,10 @@ class ExportRequest:
             raise UsageError(f"the seed {self.seed}", "--seed", "give an integer, 0 or more")
         self._check_names()
         self._check_dynamic()
+        named = [given.input for given in self.ranges]
+        for name in named:
+            if named.count(name) > 1:
+                raise UsageError(f"{name} has two ranges", "--range", "give each input one")
 
     def _check_names(self) -> None:
         names = (*self.input_names, *self.output_names)
@@ -218,6 +239,14 @@ def parse_dynamic_mapping(dynamic: Mapping[str, Mapping[int, str]]) -> tuple[Dyn
     return tuple(
         parse_dynamic(f"{name}:{axis}={text}") for name, axes in dynamic.items() for axis, text in axes.items()
     )
+
+
+def parse_range(text: str) -> ValueRange:
+    """Read ``image=0..1`` or ``ids=0..30521``; raise UsageError."""
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        raise UsageError(f"{text!r} is no range of values", "--range", "INPUT=LOW..HIGH, as image=0..1 or audio=-1..1")
+    return ValueRange(input=found["input"], low=float(found["low"]), high=float(found["high"]))
 
 
 def parse_example(texts: Sequence[str]) -> Example | None:

@@ -17,7 +17,7 @@ from export_tools import ExportRequest, export
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost, SourceError
 from export_tools.pipeline import Exported, Stage, run
 from export_tools.remembered import recall
-from export_tools.request import SourceSpec
+from export_tools.request import SourceSpec, parse_range
 
 Requested = Callable[..., ExportRequest]
 
@@ -211,11 +211,17 @@ def test_an_example_with_nan_proves_nothing_and_is_refused(requested: Requested,
     assert caught.value.exit_code == 3
 
 
-def test_real_inputs_become_cases(requested: Requested, tmp_path: Path) -> None:
+def test_real_inputs_become_cases_and_all_respect_the_declared_range(requested: Requested, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     np.savez(tmp_path / "data" / "wide.npz", x=np.full((6, 13), 0.25, np.float32), labels=np.arange(6))
-    exported = run(requested("linear", tmp_path / "a.edge", dynamic=("x:0=batch",), data=tmp_path / "data"))
-    assert "data-0-wide" in [case.name for case in exported.artifact.golden(exported.artifact.variant())]
+    ranges = (parse_range("x=0..1"),)
+    exported = run(
+        requested("linear", tmp_path / "a.edge", dynamic=("x:0=batch",), data=tmp_path / "data", ranges=ranges)
+    )
+    golden = {case.name: case.inputs["x"] for case in exported.artifact.golden(exported.artifact.variant())}
+    assert "data-0-wide" in golden
+    assert all(0 <= array.min() <= array.max() <= 1 for array in golden.values())
+    assert exported.artifact.manifest.inputs[0].ranges == (0, 1)
 
 
 def test_an_output_that_is_there_is_refused_before_any_work(requested: Requested, tmp_path: Path) -> None:
@@ -310,7 +316,7 @@ def test_a_module_from_main_is_refused_with_the_reason(tmp_path: Path, monkeypat
 def test_the_manifest_holds_nothing_that_is_not_json(linear: Exported) -> None:
     document = json.loads((linear.artifact.path / "manifest.json").read_text())
     proof = document["variants"][0]["verification"]
-    assert proof["cases"] == len(linear.verification.rows) == 13
+    assert proof["cases"] == len(linear.verification.rows) == 14
     assert proof["worst_abs"] == max(row.difference.max_abs for row in linear.verification.rows)
     assert 100 < proof["snr_db"] < 200
     assert SourceSpec(entry="a.py:b").cwd == str(Path.cwd())

@@ -15,6 +15,7 @@ from export_tools.request import (
     parse_dynamic,
     parse_dynamic_mapping,
     parse_example,
+    parse_range,
 )
 
 
@@ -168,3 +169,26 @@ def test_any_text_as_a_flag_is_read_or_refused(text: str) -> None:
             read(text)
         except EdgeError as error:
             assert error.exit_code == 2  # noqa: PT017 - both outcomes are right
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [("image=0..1", (0, 1)), ("a=b=-1.5..+2e3", (-1.5, 2000)), ("ids=.5..30521", (0.5, 30521)), ("x=0..0", (0, 0))],
+)
+def test_a_range_of_values_is_two_numbers(text: str, ends: tuple[float, float]) -> None:
+    found = parse_range(text)
+    assert (found.input, (found.low, found.high)) == (text.rpartition("=")[0], ends)
+
+
+@pytest.mark.parametrize(
+    "text", ["image", "image=", "image=0", "image=1..0", "=0..1", "x=nan..1", "x=0..inf", "x=1e999..1"]
+)
+def test_what_is_no_range_of_values_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_range(text)
+
+
+def test_one_input_has_one_range(tmp_path: Path) -> None:
+    twice = (parse_range("x=0..1"), parse_range("x=0..2"))
+    with pytest.raises(UsageError, match="x has two ranges"):
+        ExportRequest(source=SourceSpec(entry="a.py:b"), output=tmp_path, name="a", origin="a", ranges=twice)
