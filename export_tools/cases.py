@@ -31,11 +31,15 @@ MAX_DATA_FILES = 64
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One input by name. sizes: of the dynamic dimensions when the case was made for them, else empty."""
+    """One input by name. sizes: of the dynamic dimensions when the case was made for them, else empty.
+
+    follows: a step of a sequence (`sequences`), whose state is what the case before it left, in each engine its own.
+    """
 
     name: str
     inputs: Mapping[str, Array]
     sizes: Mapping[str, int]
+    follows: bool = False
 
 
 def ports_of(

@@ -14,6 +14,7 @@ from export_tools.request import (
     parse_dynamic,
     parse_example,
     parse_range,
+    parse_state,
 )
 
 EXPORT_EXAMPLES = (
@@ -88,6 +89,7 @@ def _request(options: argparse.Namespace) -> ExportRequest:
         opset=options.opset,
         exporter=options.exporter,
         data=options.data,
+        state=tuple(parse_state(text) for text in options.state),
         version=options.version,
         timeout_s=options.timeout,
         seed=options.seed,
@@ -136,6 +138,13 @@ def _export_parser() -> Parser:
     )
     parser.add_argument("--exporter", default=AUTO, metavar="|".join((AUTO, *EXPORTERS)), help="auto tries both")
     parser.add_argument("--data", metavar="FILE.npz|DIR", type=Path, help="real inputs by name, to verify with")
+    parser.add_argument(
+        "--state",
+        metavar="INPUT:OUTPUT",
+        action="append",
+        default=[],
+        help="recurrent state (repeatable): this output is the next step's input; proven over sequences",
+    )
     parser.add_argument("--name", help="the artifact's name (default: the output's)")
     parser.add_argument("--version", default="1", help="the artifact's version (default: 1)")
     parser.add_argument("--import-from", metavar="DIR|FILE.py", help="where the module's class is, for a pickle")

@@ -18,6 +18,7 @@ from edge_runtime.manifest import GoldenCase, Manifest, Port, Shape, Variant
 from export_tools.cases import Case, sizes_of
 from export_tools.convert import Conversion
 from export_tools.request import ExportRequest
+from export_tools.sequences import ports_of_outputs
 from export_tools.verify import Answers, Verification
 
 if TYPE_CHECKING:
@@ -164,9 +165,8 @@ def _described(request: ExportRequest, contents: Contents, variant: Variant, gol
         requires_opset=conversion.opset_written,
         requires_ir=conversion.ir,
         inputs=tuple(replace(port, tested=sizes_of(contents.cases, port)) for port in contents.inputs),
-        outputs=tuple(
-            Port(name=name, dtype=shown[name].dtype.name, shape=shape) for name, shape in contents.outputs.items()
-        ),
+        outputs=tuple(ports_of_outputs(contents.outputs, shown).values()),
+        state=request.state or None,
         variants=(variant,),
         golden=tuple(golden),
     )

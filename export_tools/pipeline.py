@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from edge_runtime import files
 from edge_runtime.artifact import Artifact, is_only_an_artifact
 from edge_runtime.errors import EdgeError, Unwritable
+from edge_runtime.manifest import State
 from export_tools import python_source, remembered
 from export_tools.convert import Conversion, ask_for_export, exporters_for, finish
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
 from export_tools.pack import Contents, created, pack
 from export_tools.reference import Opened, answer_cases, ask_to_open, await_opened, refuse_another, start
 from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, ValueRange, parse_dynamic_mapping
+from export_tools.sequences import ports_of_outputs, refuse_unlike
 from export_tools.torch_process import TorchProcess
 from export_tools.verify import Verification, output_shapes, verify
 
@@ -71,6 +73,7 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
             cases, answers, left_out = answer_cases(request, opened, reference, work)
             done(f"{len(cases)} cases, PyTorch {opened.torch_version}")
         shapes = output_shapes(cases, answers, opened.inputs)
+        refuse_unlike(request.state, opened.inputs, ports_of_outputs(shapes, answers[0].plain))
 
         def attempt(child: TorchProcess, exporter: str, why: str) -> tuple[Conversion, Verification]:
             target = work / exporter / "model.onnx"
@@ -88,7 +91,14 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
                 )
                 done(f"{exporter}, opset {conversion.opset_written}")
             with _stage(progress, "verify", f"{len(cases)} cases in onnxruntime") as done:
-                found = verify(target, cases, answers, threads=len(os.sched_getaffinity(0)), where=request.origin)
+                found = verify(
+                    target,
+                    cases,
+                    answers,
+                    threads=len(os.sched_getaffinity(0)),
+                    where=request.origin,
+                    state=request.state,
+                )
                 done(f"worst error {found.worst.difference.ratio:.1%} of its tolerance")
             return conversion, found
 
@@ -130,6 +140,7 @@ def export(
     opset: int = DEFAULT_OPSET,
     exporter: str = AUTO,
     data: str | Path | None = None,
+    state: Mapping[str, str] | None = None,
     name: str | None = None,
     version: str = "1",
     import_from: str | Path | None = None,
@@ -144,6 +155,7 @@ def export(
     ``export(module, example, "digits.edge", dynamic={"image": {0: "batch"}})``. example: a tensor, a sequence of
     them, or a mapping by input name; numpy arrays serve too. dynamic: axis to name, or to ``"batch:1..64"``.
     ranges: the values that an input is meant to take, ``{"image": (0, 1)}``.
+    state: input to output, ``{"h_in": "h_out"}``.
     A module travels to the exporting process as a private pickle: its class must be importable there, which one
     defined in ``__main__`` is not. Raises as `run` does.
     """
@@ -170,6 +182,7 @@ def export(
             opset=opset,
             exporter=exporter,
             data=None if data is None else Path(data),
+            state=tuple(State(input=taken, output=given) for taken, given in (state or {}).items()),
             version=version,
             timeout_s=timeout_s,
             seed=seed,

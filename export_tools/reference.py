@@ -1,6 +1,6 @@
 """What PyTorch says: the module opened in child processes, its ports, and its answers to every case."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,13 @@ import numpy as np
 
 from edge_runtime import npz
 from edge_runtime.errors import UsageError
-from edge_runtime.manifest import Port
+from edge_runtime.manifest import Port, State
 from edge_runtime.npz import Array
 from export_tools.cases import DATA, REAL, Case, made_example, make_cases, ports_of, read_data
 from export_tools.convert import check_output_names
 from export_tools.errors import SourceError, SourceLost
 from export_tools.request import ExportRequest
+from export_tools.sequences import carried_on, make_sequences, refuse_unknown
 from export_tools.torch_process import TorchProcess
 from export_tools.verify import Answers
 
@@ -64,10 +65,12 @@ def await_opened(request: ExportRequest, reference: TorchProcess, exporting: Tor
     inputs = ports_of(example, request.dynamic, request.ranges)
     reference.ask({"do": "probe"})
     count = reference.answer()["outputs"]
+    output_names = check_output_names(request.output_names, count, described["inputs"])
+    refuse_unknown(request.state, described["inputs"], output_names)
     return Opened(
         example=example,
         inputs=inputs,
-        output_names=check_output_names(request.output_names, count, described["inputs"]),
+        output_names=output_names,
         weights_sha256=described["weights_sha256"],
         weights_bytes=described["weights_bytes"],
         torch_version=described["torch"],
@@ -111,6 +114,9 @@ def answer_cases(
             if case.name == REAL or case.name.startswith(DATA) or isinstance(problem, SourceLost):
                 raise
             left_out.append(f"the case {case.name} is left out, since the module itself refuses it: {problem.what}")
+    for index, case in enumerate(make_sequences([case for case, _ in answered], request.state, seed=request.seed)):
+        step = carried_on(case, request.state, answered[-1][1].plain)
+        answered.append((step, _answer(step, opened, reference, work / f"step-{index}", request.state)))
     again = _answer(cases[0], opened, reference, work / "case-again")
     if not all(_same(again.plain[name], array) for name, array in answered[0][1].plain.items()):
         raise SourceError(
@@ -126,10 +132,14 @@ def answer_cases(
     )
 
 
-def _answer(case: Case, opened: Opened, reference: TorchProcess, stem: Path) -> Answers:
+def _answer(
+    case: Case, opened: Opened, reference: TorchProcess, stem: Path, state: Sequence[State] = ()
+) -> Answers:
     paths = {part: stem.with_suffix(f".{part}.npz") for part in ("inputs", "outputs", "precise")}
     npz.write(paths["inputs"], case.inputs)
-    reference.ask({"do": "answer", **{part: str(path) for part, path in paths.items()}})
+    places = {port.name: index for index, port in enumerate(opened.inputs)}
+    goes_on = [(places[pair.input], opened.output_names.index(pair.output)) for pair in state if case.follows]
+    reference.ask({"do": "answer", "state": goes_on, **{part: str(path) for part, path in paths.items()}})
     told: Mapping[str, Any] = reference.answer()
     plain = _named(paths["outputs"], opened)
     answers = Answers(plain, _named(paths["precise"], opened) if told["precise"] else None)

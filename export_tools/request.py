@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_runtime import decode
 from edge_runtime.errors import UsageError
-from edge_runtime.manifest import is_plain_name
+from edge_runtime.manifest import State, is_plain_name
 from export_tools.errors import SourceError
 
 EXPORTERS = ("dynamo", "torchscript")
@@ -155,6 +155,7 @@ class ExportRequest:
     """One export. Names in `example`, `dynamic`, `ranges` and `data` are the final ones, after `input_names`.
 
     origin: what the manifest says of the source, for people.   data: an .npz, or a folder of them, of real inputs.
+    state: outputs that are the next step's inputs.
     timeout_s: for each step of a torch process.   Raises UsageError at birth for what can't be meant.
     """
 
@@ -170,6 +171,7 @@ class ExportRequest:
     opset: int = DEFAULT_OPSET
     exporter: str = AUTO
     data: Path | None = None
+    state: tuple[State, ...] = ()
     version: str = "1"
     timeout_s: float = DEFAULT_TIMEOUT_S
     seed: int = 0
@@ -247,6 +249,14 @@ def parse_range(text: str) -> ValueRange:
     if found is None:
         raise UsageError(f"{text!r} is no range of values", "--range", "INPUT=LOW..HIGH, as image=0..1 or audio=-1..1")
     return ValueRange(input=found["input"], low=float(found["low"]), high=float(found["high"]))
+
+
+def parse_state(text: str) -> State:
+    """Read ``h_in:h_out``; raise UsageError."""
+    taken, colon, given = text.rpartition(":")
+    if not (colon and taken and given):
+        raise UsageError(f"{text!r} is no state", "--state", "INPUT:OUTPUT, as h_in:h_out, once for each")
+    return State(input=taken, output=given)
 
 
 def parse_example(texts: Sequence[str]) -> Example | None:

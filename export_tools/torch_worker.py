@@ -56,6 +56,7 @@ class Worker:
         self._names = names or tuple(one.name for one in self._inputs)
         # before the first forward: what a module caches on the way would stay float32 in a later copy
         self._precise = _float64(self._source.module) if command["precise"] else None
+        self._left: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
 
     def describe(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Write the example by final name; answer what was opened."""
@@ -128,10 +129,17 @@ class Worker:
         return ""
 
     def answer(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one case; write the float32 answers, and the float64 ones if the copy can run."""
+        """Run one case; write the float32 answers, and the float64 ones if the copy can run.
+
+        state: index of the input and of the output of each state, which the case before left and this one goes on
+        with, in float32 and in float64 each with its own.
+        """
         given = _tensors(Path(command["inputs"]))
         tensors = [given[name] for name in self._names]
+        for taken, left in command.get("state", ()):
+            tensors[taken] = self._left[0][left]
         outputs = self._run(self._source.module, tensors)
+        before, self._left = self._left[1], (outputs, [])
         npz.write(Path(command["outputs"]), _numbered(outputs))
         if self._precise is None:
             return {"precise": False}
@@ -139,12 +147,15 @@ class Worker:
         torch.set_default_dtype(torch.float64)  # for the constants that forward makes
         try:
             wide = [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors]
+            for taken, left in command.get("state", ()):
+                wide[taken] = before[left]
             precise = self._run(self._precise, wide)
         except SourceError:
             self._precise = None  # it names float32 somewhere: from here on there is no such reference
             return {"precise": False}
         finally:
             torch.set_default_dtype(previous)
+        self._left = (outputs, precise)
         npz.write(Path(command["precise"]), _numbered(precise))
         return {"precise": True}
 

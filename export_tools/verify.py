@@ -13,12 +13,13 @@ import onnx
 
 from edge_runtime import session
 from edge_runtime.errors import EdgeError
-from edge_runtime.manifest import Port, Shape
+from edge_runtime.manifest import Port, Shape, State
 from edge_runtime.manifest import Verification as Summary
 from edge_runtime.npz import Array
 from edge_runtime.tolerance import Difference, Tolerance, compare
 from export_tools.cases import Case
 from export_tools.errors import ExportFailed, ParityLost
+from export_tools.sequences import carried_on
 
 EPS = float(np.finfo(np.float32).eps)
 # Even a module that happens to round like float64 is not expected to be matched better than a few roundings
@@ -189,9 +190,18 @@ def _stored(granted: Granted, got: Array, wanted: Array) -> Tolerance:
     return Tolerance(abs=float(max(limit.min(), 8 * gap.max(initial=0), TINY)), rel=rel)
 
 
-def verify(model: Path, cases: Sequence[Case], answers: Sequence[Answers], *, threads: int, where: str) -> Verification:
+def verify(
+    model: Path,
+    cases: Sequence[Case],
+    answers: Sequence[Answers],
+    *,
+    threads: int,
+    where: str,
+    state: Sequence[State] = (),
+) -> Verification:
     """Run onnx's checker with full shape inference, then every case in onnxruntime, and hold it against PyTorch.
 
+    state: what a case that follows another goes on with.
     Raises ExportFailed when the file is no valid model or can't be loaded, ParityLost naming the worst output, its
     case, error and tolerance when an answer differs.
     """
@@ -210,9 +220,11 @@ def verify(model: Path, cases: Sequence[Case], answers: Sequence[Answers], *, th
     granted = tolerances(answers)
     rows: list[Row] = []
     signal, error = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    got: dict[str, Array] = {}
     for case, answer, limits in zip(cases, answers, granted, strict=True):
         try:
-            got = dict(zip(names, opened.run(names, dict(case.inputs)), strict=True))
+            fed = carried_on(case, state, got).inputs
+            got = dict(zip(names, opened.run(names, dict(fed)), strict=True))
         except Exception as problem:
             known = session.translated(problem, where)
             if known is None:
