@@ -132,9 +132,7 @@ def answer_cases(
     )
 
 
-def _answer(
-    case: Case, opened: Opened, reference: TorchProcess, stem: Path, state: Sequence[State] = ()
-) -> Answers:
+def _answer(case: Case, opened: Opened, reference: TorchProcess, stem: Path, state: Sequence[State] = ()) -> Answers:
     paths = {part: stem.with_suffix(f".{part}.npz") for part in ("inputs", "outputs", "precise")}
     npz.write(paths["inputs"], case.inputs)
     places = {port.name: index for index, port in enumerate(opened.inputs)}

@@ -11,10 +11,10 @@ import numpy as np
 from edge_runtime.errors import UsageError
 from edge_runtime.manifest import Port, Shape, State
 from edge_runtime.npz import Array
-from export_tools.cases import Case
+from export_tools.cases import DATA, REAL, Case
 
 LENGTHS = (2, 3, 16)  # the first step that reads a state, an odd count of turns, and room for an error to grow
-EXTREME = ("zeros", "large", "small")  # the kinds of cases that a stream is no mixture of
+USUAL = (REAL, "normal", "uniform")  # the kinds of cases that a stream is a mixture of, beside the user's own
 
 
 def refuse_unknown(state: Sequence[State], inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -59,8 +59,10 @@ def make_sequences(cases: Sequence[Case], state: Sequence[State], *, seed: int) 
         return ()
     random = np.random.default_rng(seed)
     carried = {pair.input for pair in state}
-    usual = [case for case in cases if not case.sizes and case.name not in EXTREME and _like(case, cases[0])]
-    sized = [case for case in cases if case.sizes][-1:]
+    usual = [case for case in cases if case.name in USUAL or case.name.startswith(DATA)]
+    usual = [case for case in usual if _like(case, cases[0])]
+    # the smallest is mostly a size of 1, which shows little
+    sized = sorted((case for case in cases if case.sizes), key=_elements)[:2][-1:]
     steps: list[Case] = []
     for length in LENGTHS:
         other = length == LENGTHS[1]
@@ -88,6 +90,10 @@ def carried_on(case: Case, state: Sequence[State], left: Mapping[str, Array]) ->
 
 def _like(case: Case, first: Case) -> bool:
     return all(array.shape == first.inputs[name].shape for name, array in case.inputs.items())
+
+
+def _elements(case: Case) -> int:
+    return sum(array.size for array in case.inputs.values())
 
 
 def _shuffled(array: Array, random: np.random.Generator) -> Array:

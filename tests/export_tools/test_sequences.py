@@ -60,7 +60,9 @@ def test_state_of_unknown_or_doubled_names_is_refused(texts: list[str], problem:
         refuse_unknown([parse_state(text) for text in texts], ["h", "g"], ["left", "other"])
 
 
-@pytest.mark.parametrize("left", [Port(name="left", dtype="float32", shape=(3,)), Port(name="left", dtype="int64", shape=("n",))])
+@pytest.mark.parametrize(
+    "left", [Port(name="left", dtype="float32", shape=(3,)), Port(name="left", dtype="int64", shape=("n",))]
+)
 def test_state_that_comes_out_otherwise_than_it_goes_in_is_refused(left: Port) -> None:
     with pytest.raises(UsageError, match=r"goes in as float32\[n\] and comes out as"):
         refuse_unlike(PAIR, [Port(name="h", dtype="float32", shape=("n",))], {"left": left})
