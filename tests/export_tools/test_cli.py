@@ -59,7 +59,7 @@ def test_the_articles_walk_writes_opset_11_as_asked(
         "torchscript (the first choice for opset 11)",
         "worst error",
         "linear.edge",
-        "cases        6",
+        "cases        7",
     ):
         assert words_shown in out
 
