@@ -88,6 +88,7 @@ def _request(options: argparse.Namespace) -> ExportRequest:
         output_names=_names(options.output_names),
         opset=options.opset,
         exporter=options.exporter,
+        allow_frozen_branch=options.allow_frozen_branch,
         data=options.data,
         state=tuple(parse_state(text) for text in options.state),
         version=options.version,
@@ -137,6 +138,11 @@ def _export_parser() -> Parser:
         "--opset", metavar="N", type=int, default=DEFAULT_OPSET, help=f"to write (default: {DEFAULT_OPSET})"
     )
     parser.add_argument("--exporter", default=AUTO, metavar="|".join((AUTO, *EXPORTERS)), help="auto tries both")
+    parser.add_argument(
+        "--allow-frozen-branch",
+        action="store_true",
+        help="where forward decides by values, export the path of the example alone",
+    )
     parser.add_argument("--data", metavar="FILE.npz|DIR", type=Path, help="real inputs by name, to verify with")
     parser.add_argument(
         "--state",

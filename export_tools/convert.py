@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from edge_runtime.errors import UsageError
 from edge_runtime.manifest import Port, Shape
-from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
+from export_tools.errors import ExportFailed, OpsetUnavailable, depends_on_values
 from export_tools.request import AUTO, DEFAULT_OPSET, EXPORTERS, DynamicAxis
 from export_tools.strip import MAX_INLINE_BYTES, opset_of, strip
 from export_tools.torch_process import TorchProcess
@@ -17,7 +17,10 @@ from export_tools.torch_process import TorchProcess
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """One ONNX file as it goes into the artifact. why: why this exporter wrote it, as a sentence."""
+    """One ONNX file as it goes into the artifact.
+
+    why: why this exporter wrote it, as a sentence.   frozen: where it holds one path of a forward that has several.
+    """
 
     model: Path
     exporter: str
@@ -27,6 +30,7 @@ class Conversion:
     ir_by_exporter: int
     ir: int
     operators: tuple[tuple[str, int], ...]
+    frozen: tuple[str, ...] = ()
 
 
 def exporters_for(exporter: str, opset: int) -> tuple[str, ...]:
@@ -48,6 +52,7 @@ def ask_for_export(
     dynamic: Sequence[DynamicAxis],
     output_names: Sequence[str],
     weights_bytes: int,
+    allow_frozen: bool = False,
     path: Path,
 ) -> None:
     """Ask a child that has the module open to write the ONNX file to `path`."""
@@ -58,6 +63,7 @@ def ask_for_export(
             "opset": opset,
             "dynamic": [asdict(axis) for axis in dynamic],
             "output_names": list(output_names),
+            "allow_frozen": allow_frozen,
             "external_data": weights_bytes > MAX_INLINE_BYTES,
             "path": str(path),
         }
@@ -77,16 +83,13 @@ def finish(
 ) -> Conversion:
     """Wait for the exporter, check what it wrote, write the stripped model to `target`.
 
-    Raises ExportFailed with the exporter's own reason, OpsetUnavailable when it wrote another opset.
+    Raises ExportFailed with the exporter's own reason, ParityLost when that is that values decide the path through
+    forward, OpsetUnavailable when it wrote another opset.
     """
     answer = child.answer()
-    failed, branch = answer["failed"], answer.get("branch")
-    if branch is not None:
-        raise ParityLost(
-            f"forward decides by the values of its input, at {branch}: {failed}",
-            exporter,
-            "tracing would freeze what the example decided: use torch.where or torch.cond there instead of Python's if",
-        )
+    failed, branches = answer["failed"], tuple(map(str, answer.get("branches", ())))
+    if failed is not None and branches:
+        raise depends_on_values(branches[0], exporter)
     if failed is not None:
         raise ExportFailed(str(failed), exporter, "see the other exporter's reason, or change what it stumbles over")
     try:
@@ -110,6 +113,7 @@ def finish(
         ir_by_exporter=proto.ir_version,
         ir=model.ir_version,
         operators=_counted(model),
+        frozen=branches,
     )
 
 

@@ -31,3 +31,14 @@ class ExportFailed(UnsupportedModel):
 
 class OpsetUnavailable(UnsupportedModel):
     """No exporter writes this module in the opset that was asked for."""
+
+
+def depends_on_values(place: str, where: str, case: str = "") -> ParityLost:
+    """Return the error for a forward whose path depends on the values of its input, at ``model.py:12``."""
+    told = f": the case {case} takes another path than the example" if case else ""
+    return ParityLost(
+        f"forward depends on input values at {place}{told}",
+        where,
+        "make both paths part of the graph there, with torch.where or torch.cond instead of Python's if; or export the "
+        "example's path alone with --allow-frozen-branch",
+    )

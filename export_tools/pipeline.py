@@ -70,7 +70,8 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
             done(", ".join(f"{port.name} {port}" for port in opened.inputs))
         _ask(request, exporting, exporters[0], opened, work)  # works while the reference answers
         with _stage(progress, "answer", "the cases in PyTorch") as done:
-            cases, answers, left_out = answer_cases(request, opened, reference, work)
+            answered = answer_cases(request, opened, reference, work)
+            cases, answers = answered.cases, answered.answers
             done(f"{len(cases)} cases, PyTorch {opened.torch_version}")
         shapes = output_shapes(cases, answers, opened.inputs)
         refuse_unlike(request.state, opened.inputs, ports_of_outputs(shapes, answers[0].plain))
@@ -123,7 +124,7 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
         artifact=artifact,
         conversion=conversion,
         verification=verification,
-        warnings=(*left_out, *verification.warnings, *notes),
+        warnings=(*answered.left_out, *verification.warnings, *notes),
     )
 
 
@@ -139,6 +140,7 @@ def export(
     output_names: Sequence[str] = (),
     opset: int = DEFAULT_OPSET,
     exporter: str = AUTO,
+    allow_frozen_branch: bool = False,
     data: str | Path | None = None,
     state: Mapping[str, str] | None = None,
     name: str | None = None,
@@ -181,6 +183,7 @@ def export(
             output_names=tuple(output_names),
             opset=opset,
             exporter=exporter,
+            allow_frozen_branch=allow_frozen_branch,
             data=None if data is None else Path(data),
             state=tuple(State(input=taken, output=given) for taken, given in (state or {}).items()),
             version=version,
@@ -231,11 +234,13 @@ def _first_proven(  # noqa: PLR0917 - one call, a line above its only reader
 
 def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
     """Return one error for all exporters: a wrong answer weighs most, then a wrong opset."""
-    reasons = "; ".join(f"{exporter}: {problem.what}" for exporter, problem in failures)
+    same = {problem.what for _, problem in failures}
+    told = [f"{exporter}: {problem.what}" for exporter, problem in failures] if len(same) > 1 else [*same]
+    reasons = "; ".join(told)
     for kind in (ParityLost, OpsetUnavailable):
         if any(isinstance(problem, kind) for _, problem in failures):
             telling = [p for _, p in failures if isinstance(p, ParityLost | OpsetUnavailable)]
-            return kind(reasons, request.origin, "; or ".join(problem.hint for problem in telling))
+            return kind(reasons, request.origin, "; or ".join(dict.fromkeys(problem.hint for problem in telling)))
     hint = failures[0][1].hint if len(failures) == 1 else "rewrite what they stumble over, or try another --opset"
     return ExportFailed(f"no exporter could convert it: {reasons}", request.origin, hint)
 
@@ -257,6 +262,7 @@ def _ask(request: ExportRequest, child: TorchProcess, exporter: str, opened: Ope
         dynamic=request.dynamic,
         output_names=opened.output_names,
         weights_bytes=opened.weights_bytes,
+        allow_frozen=request.allow_frozen_branch,
         path=_raw(work, exporter),
     )
 

@@ -13,9 +13,10 @@ from edge_runtime.manifest import Port, State
 from edge_runtime.npz import Array
 from export_tools.cases import DATA, REAL, Case, made_example, make_cases, ports_of, read_data
 from export_tools.convert import check_output_names
-from export_tools.errors import SourceError, SourceLost
+from export_tools.errors import SourceError, SourceLost, depends_on_values
 from export_tools.request import ExportRequest
 from export_tools.sequences import carried_on, make_sequences, refuse_unknown
+from export_tools.sizings import describe
 from export_tools.torch_process import TorchProcess
 from export_tools.verify import Answers
 
@@ -87,37 +88,56 @@ def refuse_another(one: str, other: str, where: str) -> None:
         )
 
 
-def answer_cases(
-    request: ExportRequest, opened: Opened, reference: TorchProcess, work: Path
-) -> tuple[tuple[Case, ...], tuple[Answers, ...], tuple[str, ...]]:
-    """Return the cases that PyTorch answers, its answers, and a warning for each case that was left out.
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The cases that PyTorch answers, and its answers.
+
+    left_out: a sentence for each case that there is no answer for, or that takes a path which is not exported.
+    frozen: where in the user's code that path leaves the example's.
+    """
+
+    cases: tuple[Case, ...]
+    answers: tuple[Answers, ...]
+    left_out: tuple[str, ...]
+    frozen: tuple[str, ...]
+
+
+def answer_cases(request: ExportRequest, opened: Opened, reference: TorchProcess, work: Path) -> Answered:
+    """Return PyTorch's answers to the cases.
 
     Raises SourceError when the module fails for a size that was said to be valid, for real inputs, or when it
-    answers the example otherwise after the other cases.
+    answers the example otherwise after the other cases; ParityLost when a case takes another path through forward
+    than an earlier one of the same sizes, unless frozen branches are allowed.
     """
     data = read_data(request.data) if request.data is not None else ()
     cases, too_large = make_cases(opened.example, opened.inputs, request.dynamic, seed=request.seed, data=data)
     answered: list[tuple[Case, Answers]] = []
     left_out: list[str] = list(too_large)
+    frozen: list[str] = []
+    untraced = ""
     for index, case in enumerate(cases):
         try:
-            answered.append((case, _answer(case, opened, reference, work / f"case-{index}")))
+            answers, told = _answer(case, opened, reference, work / f"case-{index}", compare=_compared(request, case))
+            branch: str | None = told["branch"]
+            if told["untraced"]:
+                untraced = f"branches are found by answers alone, forward can't be watched: {told['untraced']}"
+            if branch is None:
+                answered.append((case, answers))
+            elif request.allow_frozen_branch:
+                frozen.append(branch)
+                left_out.append(f"the case {case.name} is left out: at {branch} it takes another path than the example")
+            else:
+                raise depends_on_values(branch, request.origin, case.name)
         except SourceError as problem:
-            if case.sizes:
-                sizes = ", ".join(f"{name}={size}" for name, size in case.sizes.items())
-                ranges = " ".join(f"--dynamic {a.input}:{a.axis}={a.name}:MIN..MAX/STEP" for a in request.dynamic)
-                raise SourceError(
-                    f"the module itself fails at {sizes}: {problem.what}",
-                    request.origin,
-                    f"if that size is not meant, say which are: {ranges}",
-                ) from problem
-            if case.name == REAL or case.name.startswith(DATA) or isinstance(problem, SourceLost):
-                raise
-            left_out.append(f"the case {case.name} is left out, since the module itself refuses it: {problem.what}")
+            left_out.append(_refused(case, problem, request))
+    watched = "none" if request.allow_frozen_branch else "path"
     for index, case in enumerate(make_sequences([case for case, _ in answered], request.state, seed=request.seed)):
         step = carried_on(case, request.state, answered[-1][1].plain)
-        answered.append((step, _answer(step, opened, reference, work / f"step-{index}", request.state)))
-    again = _answer(cases[0], opened, reference, work / "case-again")
+        answers, told = _answer(step, opened, reference, work / f"step-{index}", request.state, compare=watched)
+        if told["branch"] is not None:
+            raise depends_on_values(told["branch"], request.origin, step.name)
+        answered.append((step, answers))
+    again, _ = _answer(cases[0], opened, reference, work / "case-again")
     if not all(_same(again.plain[name], array) for name, array in answered[0][1].plain.items()):
         raise SourceError(
             "the module answers the example differently after other inputs: it keeps state between calls",
@@ -125,25 +145,60 @@ def answer_cases(
             "make the state an input and an output of forward",
         )
     precise = all(answers.precise is not None for _, answers in answered)
-    return (
+    return Answered(
         tuple(case for case, _ in answered),
         tuple(Answers(answers.plain, answers.precise if precise else None) for _, answers in answered),
-        tuple(left_out),
+        (*left_out, *([untraced] if untraced else ())),
+        tuple(dict.fromkeys(frozen)),
     )
 
 
-def _answer(case: Case, opened: Opened, reference: TorchProcess, stem: Path, state: Sequence[State] = ()) -> Answers:
+def _refused(case: Case, problem: SourceError, request: ExportRequest) -> str:
+    """Return why a case that the module itself refuses is left out; raise when it must not be."""
+    if case.sizes:
+        ranges = " ".join(f"--dynamic {a.input}:{a.axis}={a.name}:MIN..MAX/STEP" for a in request.dynamic)
+        raise SourceError(
+            f"the module itself fails at {describe(case.sizes)}: {problem.what}",
+            request.origin,
+            f"if that size is not meant, say which are: {ranges}",
+        ) from problem
+    if case.name == REAL or case.name.startswith(DATA) or isinstance(problem, SourceLost):
+        raise problem
+    return f"the case {case.name} is left out, since the module itself refuses it: {problem.what}"
+
+
+def _compared(request: ExportRequest, case: Case) -> str:
+    """Return which earlier case's path through forward this one's is held against.
+
+    A module may decide by sizes, so only cases of the same sizes must agree, and those that go through the sizes have
+    no peer. Where branches are frozen the example's path is the one there is.
+    """
+    if request.allow_frozen_branch:
+        return "first" if case.sizes else "numbers"
+    return "none" if case.sizes else "path"
+
+
+def _answer(
+    case: Case,
+    opened: Opened,
+    reference: TorchProcess,
+    stem: Path,
+    state: Sequence[State] = (),
+    *,
+    compare: str = "none",
+) -> tuple[Answers, Mapping[str, Any]]:
     paths = {part: stem.with_suffix(f".{part}.npz") for part in ("inputs", "outputs", "precise")}
     npz.write(paths["inputs"], case.inputs)
     places = {port.name: index for index, port in enumerate(opened.inputs)}
     goes_on = [(places[pair.input], opened.output_names.index(pair.output)) for pair in state if case.follows]
-    reference.ask({"do": "answer", "state": goes_on, **{part: str(path) for part, path in paths.items()}})
+    files = {part: str(path) for part, path in paths.items()}
+    reference.ask({"do": "answer", "state": goes_on, "compare": compare, **files})
     told: Mapping[str, Any] = reference.answer()
     plain = _named(paths["outputs"], opened)
     answers = Answers(plain, _named(paths["precise"], opened) if told["precise"] else None)
     for path in paths.values():
         path.unlink(missing_ok=True)  # a large model's cases would fill a small /tmp
-    return answers
+    return answers, told
 
 
 def _same(one: Array, other: Array) -> bool:

@@ -154,9 +154,10 @@ Example = Path | tuple[TensorSpec, ...]  # an .npz by input name, or a descripti
 class ExportRequest:
     """One export. Names in `example`, `dynamic`, `ranges` and `data` are the final ones, after `input_names`.
 
-    origin: what the manifest says of the source, for people.   data: an .npz, or a folder of them, of real inputs.
+        origin: what the manifest says of the source, for people.   data: an .npz, or a folder of them, of real inputs.
     state: outputs that are the next step's inputs.
-    timeout_s: for each step of a torch process.   Raises UsageError at birth for what can't be meant.
+    allow_frozen_branch: export the example's path through a forward that decides by values.
+        timeout_s: for each step of a torch process.   Raises UsageError at birth for what can't be meant.
     """
 
     source: SourceSpec
@@ -170,6 +171,7 @@ class ExportRequest:
     output_names: tuple[str, ...] = ()
     opset: int = DEFAULT_OPSET
     exporter: str = AUTO
+    allow_frozen_branch: bool = False
     data: Path | None = None
     state: tuple[State, ...] = ()
     version: str = "1"

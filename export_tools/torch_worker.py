@@ -5,7 +5,8 @@ One JSON command a line on stdin, one JSON answer a line on stdout; arrays trave
 - ``open``: build the module; answer its inputs, the hash of its weights, torch's version; write the example.
 - ``probe``: run the example; answer how many outputs there are.
 - ``export``: write the ONNX file with one exporter.
-- ``answer``: run one case, in float32 as the module is, and in a float64 copy of it.
+- ``answer``: run one case, in float32 as the module is, and in a float64 copy of it; tell whether forward took another
+  path than for an earlier case, and where.
 
 Errors are answered as ``edge-error`` documents. The user's code may print, fork or hang: stdout is taken out of its
 reach at the level of file descriptors, and when stdin ends, nobody waits any more and the whole group leaves.
@@ -31,6 +32,7 @@ from torch.utils import _pytree
 from edge_runtime import npz
 from edge_runtime.errors import EdgeError, UsageError, to_document
 from export_tools.errors import SourceError
+from export_tools.op_trace import Operation, OpTrace, departure, place_in_user_code
 from export_tools.request import DynamicAxis, SourceSpec
 from export_tools.source import Input, Source, inputs_of, open_source, user_code, weights_sha256
 
@@ -57,6 +59,7 @@ class Worker:
         # before the first forward: what a module caches on the way would stay float32 in a later copy
         self._precise = _float64(self._source.module) if command["precise"] else None
         self._left: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        self._paths: dict[object, list[Operation]] = {}  # what the first case of some sizes ran
 
     def describe(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Write the example by final name; answer what was opened."""
@@ -105,11 +108,13 @@ class Worker:
                 torch.onnx.export(self._source.module, args, command["path"], **options)
             frozen = _frozen_by_tracing(caught)
             if frozen and (reason := self._depends_on_values(args, kwargs)):
-                return {"failed": reason, "branch": frozen[0]}
+                return {"failed": None if command["allow_frozen"] else reason, "branches": frozen}
         except KeyboardInterrupt:
             raise
         except BaseException as problem:  # noqa: BLE001 - exporters raise whatever their passes meet, and so does the traced forward
-            return {"failed": f"{type(problem).__name__}: {_first_words(problem)}"}
+            failed = {"failed": f"{type(problem).__name__}: {_first_words(problem)}"}
+            place = place_in_user_code(problem) if _is_about_values(problem) else None
+            return failed if place is None else {**failed, "branches": [place]}
         return {"failed": None}
 
     def _depends_on_values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
@@ -123,9 +128,7 @@ class Worker:
                 warnings.simplefilter("ignore")
                 torch.export.export(self._source.module, args, kwargs, strict=False)
         except BaseException as problem:  # noqa: BLE001 - it raises whatever it meets; only one kind is of interest
-            said = f"{type(problem).__name__}: {problem}"
-            dependent = ("data-dependent", "DataDependent", "Could not guard", "Could not extract")
-            return _first_words(problem) if any(word in said for word in dependent) else ""
+            return _first_words(problem) if _is_about_values(problem) else ""
         return ""
 
     def answer(self, command: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +136,8 @@ class Worker:
 
         state: index of the input and of the output of each state, which the case before left and this one goes on
         with, in float32 and in float64 each with its own.
+        compare: hold the path through forward against that of the first case of the same sizes (``path``, or with the
+        numbers that Python read ``numbers``), against the ``first`` case of all, or against ``none``.
         """
         given = _tensors(Path(command["inputs"]))
         tensors = [given[name] for name in self._names]
@@ -140,24 +145,46 @@ class Worker:
             tensors[taken] = self._left[0][left]
         outputs = self._run(self._source.module, tensors)
         before, self._left = self._left[1], (outputs, [])
+        goes_on = {taken: before[left] for taken, left in command.get("state", ()) if before}
         npz.write(Path(command["outputs"]), _numbered(outputs))
+        branch, untraced = self._departure(tensors, command["compare"])
+        return {
+            "branch": branch,
+            "untraced": untraced,
+            "precise": self._answer_precisely(tensors, goes_on, Path(command["precise"])),
+        }
+
+    def _departure(self, tensors: list[torch.Tensor], compare: str) -> tuple[str | None, str]:
+        """Return where the path through forward leaves the earlier one, and why that can't be told, if it can't."""
+        if compare == "none":
+            return None, ""
+        try:
+            with OpTrace() as trace:
+                self._run(self._source.module, tensors)
+        except SourceError as problem:  # it ran a moment ago: something in it does without being watched
+            return None, problem.what
+        key = None if compare == "first" else tuple(tensor.shape for tensor in tensors)
+        for one in {None, key} - self._paths.keys():
+            self._paths[one] = trace.operations
+        return departure(self._paths[key], trace.operations, numbers=compare == "numbers"), ""
+
+    def _answer_precisely(self, tensors: list[torch.Tensor], goes_on: Mapping[int, torch.Tensor], path: Path) -> bool:
         if self._precise is None:
-            return {"precise": False}
+            return False
         previous = torch.get_default_dtype()
         torch.set_default_dtype(torch.float64)  # for the constants that forward makes
         try:
             wide = [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors]
-            for taken, left in command.get("state", ()):
-                wide[taken] = before[left]
+            wide = [goes_on.get(index, tensor) for index, tensor in enumerate(wide)]
             precise = self._run(self._precise, wide)
         except SourceError:
             self._precise = None  # it names float32 somewhere: from here on there is no such reference
-            return {"precise": False}
+            return False
         finally:
             torch.set_default_dtype(previous)
-        self._left = (outputs, precise)
-        npz.write(Path(command["precise"]), _numbered(precise))
-        return {"precise": True}
+        npz.write(path, _numbered(precise))
+        self._left = (self._left[0], precise)
+        return True
 
     def _run(self, module: torch.nn.Module, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
         # clones: a forward that works in place must not change what the next call is given
@@ -291,6 +318,14 @@ def _frozen_by_tracing(caught: list[warnings.WarningMessage]) -> list[str]:
         for warning in caught
         if warning.category.__name__ == "TracerWarning" and "Converting a tensor to a Python" in str(warning.message)
     ]
+
+
+def _is_about_values(problem: BaseException) -> bool:
+    """Return whether torch.export says that a value would decide what is traced."""
+    while problem.__cause__ is not None:
+        problem = problem.__cause__
+    said = f"{type(problem).__name__}: {problem}"
+    return any(word in said for word in ("data-dependent", "DataDependent", "Could not guard", "Could not extract"))
 
 
 def _first_words(problem: BaseException) -> str:

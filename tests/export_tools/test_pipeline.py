@@ -26,6 +26,11 @@ def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def line_of(text: str) -> int:
+    lines = (Path(__file__).parent / "sources" / "networks.py").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
 def test_an_artifact_passes_its_own_check_and_names_what_it_was_made_from(linear: Exported) -> None:
     manifest = linear.artifact.manifest
     assert check(linear.artifact.path).ok
@@ -122,22 +127,56 @@ def test_an_opset_that_the_exporter_does_not_write_is_refused_with_both_numbers(
     assert left_in(tmp_path) == []
 
 
-def test_a_branch_frozen_by_tracing_is_found_and_nothing_is_written(requested: Requested, tmp_path: Path) -> None:
+def test_a_branch_on_values_is_found_before_anything_is_converted(requested: Requested, tmp_path: Path) -> None:
+    stages: list[Stage] = []
+    line = line_of("return x * 2 if x.sum() > 0 else -x")
     with pytest.raises(
-        ParityLost,
-        match=r"dynamo: .*; torchscript: forward decides by the values of its input, at networks\.py:\d+",
+        ParityLost, match=rf"forward depends on input values at networks\.py:{line}: the case zeros takes another path"
     ) as caught:
-        run(requested("branch", tmp_path / "a.edge"))
+        run(requested("branch", tmp_path / "a.edge"), progress=stages.append)
     assert caught.value.exit_code == 1
-    assert "if" in caught.value.hint
+    assert "torch.cond" in caught.value.hint
+    assert "--allow-frozen-branch" in caught.value.hint
+    assert [stage.name for stage in stages] == ["open", "open", "answer"]
     assert left_in(tmp_path) == []
 
 
-def test_a_branch_that_no_case_takes_is_found_by_how_forward_was_traced(requested: Requested, tmp_path: Path) -> None:
-    for exporter in ("auto", "torchscript"):
-        with pytest.raises(ParityLost, match=r"forward decides by the values of its input, at networks\.py:\d+"):
-            run(requested("far_branch", tmp_path / "x.edge", exporter=exporter))
+@pytest.mark.parametrize("exporter", ["auto", "torchscript"])
+def test_a_branch_that_no_case_takes_is_found_by_how_forward_was_traced(
+    requested: Requested, tmp_path: Path, exporter: str
+) -> None:
+    line = line_of("if x.abs().max() > 1e6:")
+    with pytest.raises(ParityLost) as caught:
+        run(requested("far_branch", tmp_path / "x.edge", exporter=exporter))
+    assert caught.value.what == f"forward depends on input values at networks.py:{line}"
     assert not (tmp_path / "x.edge").exists()
+
+
+def test_a_frozen_branch_that_is_allowed_is_proven_on_the_examples_path(requested: Requested, tmp_path: Path) -> None:
+    exported = run(requested("branch", tmp_path / "a.edge", allow_frozen_branch=True))
+    place = f"networks.py:{line_of('return x * 2 if x.sum() > 0 else -x')}"
+    assert exported.conversion.exporter == "torchscript"
+    assert exported.conversion.frozen == (place,)
+    left_out = f"the case zeros is left out: at {place} it takes another path than the example"
+    assert left_out in exported.warnings
+    names = [case.name for case in exported.artifact.golden(exported.artifact.variant())]
+    assert "real" in names
+    assert "zeros" not in names
+    with load(exported.artifact.path) as model:
+        assert model(x=-np.ones((2, 3), np.float32))["output"].tolist() == [[-2.0] * 3] * 2
+
+
+@pytest.mark.parametrize(("source", "operator"), [("both_branches", "If"), ("masked", "NonZero")])
+def test_branches_and_masks_that_are_part_of_the_graph_are_exported(
+    requested: Requested, tmp_path: Path, source: str, operator: str
+) -> None:
+    exported = run(requested(source, tmp_path / "a.edge"))
+    assert operator in dict(exported.conversion.operators)
+    with load(exported.artifact.path) as model:
+        for sign in (1, -1):
+            x = sign * np.linspace(-1, 2, 6, dtype=np.float32).reshape(2, 3)
+            wanted = {"both_branches": x * 2 if x.sum() > 0 else -x, "masked": x[x > 0] * 2}[source]
+            assert np.array_equal(model(x=x)["output"], wanted)
 
 
 def test_both_reasons_are_told_when_no_exporter_can(requested: Requested, tmp_path: Path) -> None:

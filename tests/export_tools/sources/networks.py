@@ -30,6 +30,21 @@ class Branch(nn.Module):
         return x * 2 if x.sum() > 0 else -x
 
 
+class BothBranches(nn.Module):
+    """The same decision as a part of the graph."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        chosen: Tensor = torch.cond(x.sum() > 0, lambda x: x * 2, lambda x: -x, (x,))
+        return chosen
+
+
+class Masked(nn.Module):
+    """An output whose size depends on values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[x > 0] * 2
+
+
 class Cached(nn.Module):
     """Keeps a table at its first forward: exported once rightly, and frozen by a second forward before it."""
 
@@ -105,6 +120,14 @@ def unseeded() -> tuple[nn.Module, Tensor]:
 
 def branch() -> tuple[nn.Module, Tensor]:
     return Branch(), torch.ones(2, 3)
+
+
+def both_branches() -> tuple[nn.Module, Tensor]:
+    return BothBranches(), torch.ones(2, 3)
+
+
+def masked() -> tuple[nn.Module, Tensor]:
+    return Masked(), torch.linspace(-1, 1, 6).reshape(2, 3)
 
 
 class FarBranch(nn.Module):

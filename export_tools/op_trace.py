@@ -1,0 +1,136 @@
+"""Which operators a forward runs, and at which line of the user's code: in the child that holds the module.
+
+Below Python's ``if`` and ``for`` a module is a sequence of operators. Where two inputs of the same sizes give two
+sequences, the values decided, and a traced graph would hold one of the paths only. A torch door.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.utils import _pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# Whose lines are nobody's to change: torch with what it computes with, this package, and Python's own library
+_SITE = Path(torch.__file__).parent.parent
+OWN = (
+    *(f"{_SITE / name}{os.sep}" for name in ("torch", "sympy", "numpy", "onnx", "onnxscript", "onnx_ir")),
+    f"{Path(__file__).parent}{os.sep}",
+    "<",
+)
+LIBRARY = f"{Path(os.__file__).parent}{os.sep}"
+UNKNOWN = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operator that ran. place: ``model.py:12``, the innermost line that is not torch's.
+
+    reads: it turned values into what Python can see: a number to decide by, or a size that depends on values.
+    numbers: Python's own among its arguments; what ``float(x.max())`` gave is one, and so is every constant and size.
+    """
+
+    kind: str
+    place: str
+    reads: bool = False
+    numbers: tuple[float, ...] = ()
+
+
+Result = Callable[[Operation, Sequence[torch.Tensor], Sequence[torch.Tensor]], None]
+
+
+class OpTrace(TorchDispatchMode):
+    """Records while it is entered; `result` is told each operator's tensors, in and out, and may keep them.
+
+    Composite operators are seen as the parts they have on this machine. ``torch.cond`` is one operator, whichever of
+    its branches runs: an exporter keeps both.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self, result: Result | None = None) -> None:
+        super().__init__()
+        self.operations: list[Operation] = []
+        self._result = result
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401 - an operator, and whatever it takes and gives
+        _types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - as above
+        found = func(*args, **(kwargs or {}))
+        leaves = _pytree.tree_leaves((args, kwargs))
+        tags = getattr(func, "tags", ())
+        operation = Operation(
+            str(func),
+            _place(sys._getframe(1)),  # noqa: SLF001 - inspect.stack() reads source files at each of thousands of calls
+            torch.Tag.data_dependent_output in tags or torch.Tag.dynamic_output_shape in tags,
+            tuple(leaf for leaf in leaves if isinstance(leaf, int | float)),
+        )
+        self.operations.append(operation)
+        if self._result is not None:
+            self._result(operation, _tensors(leaves), _tensors(_pytree.tree_leaves(found)))
+        return found
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        super().__exit__(kind, error, trace)
+        if any("." not in operation.kind for operation in self.operations):
+            # a higher-order operator compiles itself; what it compiled beneath us breaks its next call
+            torch._dynamo.reset()  # noqa: SLF001 - documented, below an underscore
+
+
+def departure(one: Sequence[Operation], other: Sequence[Operation], *, numbers: bool = False) -> str | None:
+    """Return the place where two runs part, or None where they are the same.
+
+    The last line before it that read a value: the condition of an ``if``, of a ``while``, the bound of a ``for``.
+    numbers: Python's numbers must be the same too, as in a graph that keeps those of one run.
+    """
+
+    def differ(a: Operation, b: Operation) -> bool:
+        return (a.kind, a.place) != (b.kind, b.place) or (numbers and a.numbers != b.numbers)
+
+    parted = next((index for index, (a, b) in enumerate(zip(one, other, strict=False)) if differ(a, b)), None)
+    if parted is None:
+        if len(one) == len(other):
+            return None
+        parted = min(len(one), len(other))
+    longer = one if len(one) > parted else other
+    read = next((operation for operation in reversed(longer[:parted]) if operation.reads), longer[parted])
+    return read.place
+
+
+def place_in_user_code(problem: BaseException) -> str | None:
+    """Return the innermost line of the user's code that an exception passed through, as ``model.py:12``."""
+    while problem.__cause__ is not None:
+        problem = problem.__cause__
+    places = [
+        f"{Path(frame.f_code.co_filename).name}:{line}"
+        for frame, line in traceback.walk_tb(problem.__traceback__)
+        if _is_users(frame.f_code.co_filename)
+    ]
+    return places[-1] if places else None
+
+
+def _place(frame: FrameType | None) -> str:
+    while frame is not None:
+        if _is_users(frame.f_code.co_filename):
+            return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return UNKNOWN
+
+
+def _is_users(file: str) -> bool:
+    in_library = file.startswith(LIBRARY) and "-packages" not in file
+    return not file.startswith(OWN) and not in_library
+
+
+def _tensors(leaves: Sequence[object]) -> list[torch.Tensor]:
+    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
