@@ -45,7 +45,7 @@ class Operation:
 Result = Callable[[Operation, Sequence[torch.Tensor], Sequence[torch.Tensor]], None]
 
 
-class OpTrace(TorchDispatchMode):
+class OpTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
     """Records while it is entered; `result` is told each operator's tensors, in and out, and may keep them.
 
     Composite operators are seen as the parts they have on this machine. ``torch.cond`` is one operator, whichever of
@@ -55,7 +55,7 @@ class OpTrace(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, result: Result | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
         self._result = result
 
@@ -81,7 +81,7 @@ class OpTrace(TorchDispatchMode):
         return found
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        super().__exit__(kind, error, trace)
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
         if any("." not in operation.kind for operation in self.operations):
             # a higher-order operator compiles itself; what it compiled beneath us breaks its next call
             torch._dynamo.reset()  # noqa: SLF001 - documented, below an underscore

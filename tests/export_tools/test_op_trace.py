@@ -14,7 +14,8 @@ ONES = torch.ones(3)
 def traced(forward: Forward, x: Tensor) -> list[Operation]:
     with torch.no_grad(), OpTrace() as trace:
         forward(x)
-    return trace.operations
+    operations: list[Operation] = trace.operations
+    return operations
 
 
 def place(forward: Forward, line: int) -> str:
