@@ -10,7 +10,12 @@
 The branches and the other leaves are `edge_runtime.errors`'.
 """
 
+from typing import TYPE_CHECKING
+
 from edge_runtime.errors import InputError, UnsupportedModel, Verdict
+
+if TYPE_CHECKING:
+    from export_tools.verify import Verification
 
 
 class SourceError(InputError):
@@ -22,7 +27,12 @@ class SourceLost(SourceError):
 
 
 class ParityLost(Verdict):
-    """The exported model and PyTorch give different answers."""
+    """The exported model and PyTorch give different answers.
+
+    proof: all answers that were compared, in the process that compared them.
+    """
+
+    proof: "Verification | None" = None
 
 
 class ExportFailed(UnsupportedModel):

@@ -42,11 +42,27 @@ class Operation:
     numbers: tuple[float, ...] = ()
 
 
-Result = Callable[[Operation, Sequence[torch.Tensor], Sequence[torch.Tensor]], None]
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one operator was given and gave. arguments: by the names of its schema, defaults included."""
+
+    operation: Operation
+    arguments: Mapping[str, Any]
+    result: Any
+
+    @property
+    def given(self) -> list[torch.Tensor]:
+        """The tensors among the arguments."""
+        return _tensors(_pytree.tree_leaves(dict(self.arguments)))
+
+    @property
+    def results(self) -> list[torch.Tensor]:
+        """The tensors among the results."""
+        return _tensors(_pytree.tree_leaves(self.result))
 
 
 class OpTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
-    """Records while it is entered; `result` is told each operator's tensors, in and out, and may keep them.
+    """Records while it is entered; `called` is told what each operator was given and gave, and may keep it.
 
     Composite operators are seen as the parts they have on this machine. ``torch.cond`` is one operator, whichever of
     its branches runs: an exporter keeps both.
@@ -54,10 +70,10 @@ class OpTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
 
     supports_higher_order_operators = True
 
-    def __init__(self, result: Result | None = None) -> None:
+    def __init__(self, called: Callable[[Call], None] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
-        self._result = result
+        self._called = called
 
     def __torch_dispatch__(
         self,
@@ -76,8 +92,8 @@ class OpTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
             tuple(leaf for leaf in leaves if isinstance(leaf, int | float)),
         )
         self.operations.append(operation)
-        if self._result is not None:
-            self._result(operation, _tensors(leaves), _tensors(_pytree.tree_leaves(found)))
+        if self._called is not None:
+            self._called(Call(operation, _named(func, args, kwargs or {}), found))
         return found
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -130,6 +146,14 @@ def _place(frame: FrameType | None) -> str:
 def _is_users(file: str) -> bool:
     in_library = file.startswith(LIBRARY) and "-packages" not in file
     return not file.startswith(OWN) and not in_library
+
+
+def _named(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - an operator
+    schema = getattr(func, "_schema", None)
+    if schema is None:  # a higher-order operator
+        return {**{str(index): arg for index, arg in enumerate(args)}, **kwargs}
+    known = {argument.name: argument.default_value for argument in schema.arguments}
+    return {**known, **dict(zip(known, args, strict=False)), **kwargs}
 
 
 def _tensors(leaves: Sequence[object]) -> list[torch.Tensor]:

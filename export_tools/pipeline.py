@@ -17,7 +17,7 @@ from export_tools import python_source, remembered
 from export_tools.convert import Conversion, ask_for_export, exporters_for, finish
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
 from export_tools.pack import Contents, created, pack
-from export_tools.reference import Opened, answer_cases, ask_to_open, await_opened, refuse_another, start
+from export_tools.reference import Opened, answer_cases, ask_to_open, await_opened, refuse_another, start, tie_judge
 from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, ValueRange, parse_dynamic_mapping
 from export_tools.sequences import ports_of_outputs, refuse_unlike
 from export_tools.torch_process import TorchProcess
@@ -99,6 +99,7 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
                     threads=len(os.sched_getaffinity(0)),
                     where=request.origin,
                     state=request.state,
+                    tied=tie_judge(opened, reference, work),
                 )
                 done(f"worst error {found.worst.difference.ratio:.1%} of its tolerance")
             return conversion, found

@@ -14,11 +14,12 @@ from edge_runtime.npz import Array
 from export_tools.cases import DATA, REAL, Case, made_example, make_cases, ports_of, read_data
 from export_tools.convert import check_output_names
 from export_tools.errors import SourceError, SourceLost, depends_on_values
+from export_tools.noise import Answers
 from export_tools.request import ExportRequest
 from export_tools.sequences import carried_on, make_sequences, refuse_unknown
 from export_tools.sizings import describe
 from export_tools.torch_process import TorchProcess
-from export_tools.verify import Answers
+from export_tools.verify import Tied
 
 SAME_ANSWER = 1e-5  # of the largest value: far above what another alignment of memory moves, far below dropout
 
@@ -151,6 +152,20 @@ def answer_cases(request: ExportRequest, opened: Opened, reference: TorchProcess
         (*left_out, *([untraced] if untraced else ())),
         tuple(dict.fromkeys(frozen)),
     )
+
+
+def tie_judge(opened: Opened, reference: TorchProcess, work: Path) -> Tied:
+    """Return what asks a module's process whether an index names another of several equal values."""
+
+    def judge(case: Case, output: str, got: Array) -> bool:
+        inputs, answer = work / "tied.inputs.npz", work / "tied.got.npz"
+        npz.write(inputs, case.inputs)
+        npz.write(answer, {"got": got})
+        place = opened.output_names.index(output)
+        reference.ask({"do": "tied", "inputs": str(inputs), "got": str(answer), "output": place})
+        return bool(reference.answer()["tied"])
+
+    return judge
 
 
 def _refused(case: Case, problem: SourceError, request: ExportRequest) -> str:

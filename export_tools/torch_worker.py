@@ -7,6 +7,7 @@ One JSON command a line on stdin, one JSON answer a line on stdout; arrays trave
 - ``export``: write the ONNX file with one exporter.
 - ``answer``: run one case, in float32 as the module is, and in a float64 copy of it; tell whether forward took another
   path than for an earlier case, and where.
+- ``tied``: tell whether another index is as right an answer to a case as the module's own.
 
 Errors are answered as ``edge-error`` documents. The user's code may print, fork or hang: stdout is taken out of its
 reach at the level of file descriptors, and when stdin ends, nobody waits any more and the whole group leaves.
@@ -21,7 +22,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,6 +36,7 @@ from export_tools.errors import SourceError
 from export_tools.op_trace import Operation, OpTrace, departure, place_in_user_code
 from export_tools.request import DynamicAxis, SourceSpec
 from export_tools.source import Input, Source, inputs_of, open_source, user_code, weights_sha256
+from export_tools.ties import Choice, choices, tied
 
 SAME_ANSWER = 1e-5  # of the largest value: far above what a thread's timing moves, far below what dropout does
 TRACED_SIZE = 2  # a dimension traced at 1 is taken for one that broadcasts, and frozen
@@ -154,6 +156,22 @@ class Worker:
             "precise": self._answer_precisely(tensors, goes_on, Path(command["precise"])),
         }
 
+    def tied(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell whether the integers in ``got`` are as right an output of this index as what the module answers."""
+        given = _tensors(Path(command["inputs"]))
+        got = _tensors(Path(command["got"]))["got"]
+        tensors = [given[name] for name in self._names]
+        outputs, plain = choices(lambda: self._run(self._source.module, tensors))
+        precise: list[Choice] | None = None
+        if self._precise is not None:
+            module, wide = (
+                self._precise,
+                [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors],
+            )
+            with _default_dtype(torch.float64):
+                _, precise = choices(lambda: self._run(module, wide))
+        return {"tied": tied(outputs[command["output"]], got, plain, precise)}
+
     def _departure(self, tensors: list[torch.Tensor], compare: str) -> tuple[str | None, str]:
         """Return where the path through forward leaves the earlier one, and why that can't be told, if it can't."""
         if compare == "none":
@@ -171,17 +189,13 @@ class Worker:
     def _answer_precisely(self, tensors: list[torch.Tensor], goes_on: Mapping[int, torch.Tensor], path: Path) -> bool:
         if self._precise is None:
             return False
-        previous = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)  # for the constants that forward makes
         try:
-            wide = [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors]
-            wide = [goes_on.get(index, tensor) for index, tensor in enumerate(wide)]
-            precise = self._run(self._precise, wide)
+            with _default_dtype(torch.float64):
+                wide = [goes_on.get(index, tensor) for index, tensor in enumerate(_wide(tensors))]
+                precise = self._run(self._precise, wide)
         except SourceError:
             self._precise = None  # it names float32 somewhere: from here on there is no such reference
             return False
-        finally:
-            torch.set_default_dtype(previous)
         npz.write(path, _numbered(precise))
         self._left = (self._left[0], precise)
         return True
@@ -243,14 +257,23 @@ def main() -> None:
                 answer = worker.describe(command)
             else:
                 assert worker is not None, "open comes first"  # noqa: S101 - our parent's order, not a user's
-                answer = {"probe": worker.probe, "export": worker.export, "answer": worker.answer}[command["do"]](
-                    command
-                )
+                answer = getattr(worker, command["do"])(command)
         except EdgeError as error:
             answer = to_document(error)
         with contextlib.suppress(BrokenPipeError):
             answers.write(json.dumps(answer) + "\n")
             answers.flush()
+
+
+@contextlib.contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Let the constants that forward makes be of this type."""
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(previous)
 
 
 def _listen(stream: IO[str], commands: "queue.SimpleQueue[str]") -> None:
@@ -265,6 +288,10 @@ def _float64(module: torch.nn.Module) -> torch.nn.Module | None:
         return copy.deepcopy(module).double()
     except Exception:  # noqa: BLE001 - a module may refuse to be copied in any way; the caller does without and says so
         return None
+
+
+def _wide(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors]
 
 
 def _dim(axis: DynamicAxis) -> Any:  # noqa: ANN401 - torch.export.Dim is a type made at run time

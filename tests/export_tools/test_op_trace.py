@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from export_tools.op_trace import Operation, OpTrace, departure, place_in_user_code
+from export_tools.op_trace import Call, Operation, OpTrace, departure, place_in_user_code
 
 Forward = Callable[[Tensor], Tensor]
 ONES = torch.ones(3)
@@ -88,11 +88,14 @@ def test_torch_cond_is_one_operator_and_still_works_afterwards() -> None:
     assert chooses(ONES).tolist() == [2, 2, 2]
 
 
-def test_tensors_that_go_in_and_out_are_told() -> None:
-    seen: list[tuple[str, list[float], list[float]]] = []
-    with OpTrace(lambda operation, given, found: seen.append((operation.kind, given[0].tolist(), found[0].tolist()))):
-        torch.neg(ONES)
-    assert seen == [("aten.neg.default", [1, 1, 1], [-1, -1, -1])]
+def test_what_goes_in_and_out_is_told_by_the_names_of_the_operator() -> None:
+    seen: list[Call] = []
+    with OpTrace(seen.append):
+        torch.topk(ONES, 2)
+    (call,) = seen
+    assert [tensor.tolist() for tensor in call.given] == [[1, 1, 1]]
+    assert [tensor.numel() for tensor in call.results] == [2, 2]
+    assert {name: call.arguments[name] for name in ("k", "dim", "largest")} == {"k": 2, "dim": -1, "largest": True}
 
 
 def test_an_exception_is_placed_at_the_users_line_and_by_its_cause() -> None:

@@ -7,10 +7,10 @@ import pytest
 from edge_runtime import check, npz
 from edge_runtime.errors import OutputExists, UsageError
 from export_tools.cases import Case
+from export_tools.noise import Answers
 from export_tools.pack import MAX_GOLDEN, Contents, created, least_onnxruntime, pack
 from export_tools.pipeline import Exported
 from export_tools.request import ExportRequest, SourceSpec
-from export_tools.verify import Answers
 
 
 def contents(linear: Exported, rows: int, count: int) -> Contents:

@@ -179,6 +179,18 @@ def test_branches_and_masks_that_are_part_of_the_graph_are_exported(
             assert np.array_equal(model(x=x)["output"], wanted)
 
 
+def test_indices_may_differ_where_values_are_equal_and_such_a_case_is_no_golden_one(
+    requested: Requested, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "pairs.npz", x=np.repeat(np.arange(6, dtype=np.float32), 2).reshape(1, 12).repeat(2, 0))
+    exported = run(requested("ranks", tmp_path / "a.edge", data=tmp_path / "pairs.npz"))
+    tied = exported.verification.tied
+    assert "data-0-pairs" in tied  # not constant, and yet full of ties: PyTorch names 11, 10, onnxruntime 10, 11
+    golden = {case.name for case in exported.artifact.golden(exported.artifact.variant())}
+    assert golden == {"real", "normal", "uniform", "large", "small"} - tied
+    assert check(exported.artifact.path).ok
+
+
 def test_both_reasons_are_told_when_no_exporter_can(requested: Requested, tmp_path: Path) -> None:
     with pytest.raises(ExportFailed, match=r"dynamo: .+eigh.*; torchscript: .+eig") as caught:
         run(requested("spectrum", tmp_path / "a.edge"))

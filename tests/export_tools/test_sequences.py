@@ -18,10 +18,11 @@ from edge_runtime.manifest import Port, State
 from export_tools import ExportRequest
 from export_tools.cases import Case
 from export_tools.errors import ParityLost
+from export_tools.noise import Answers
 from export_tools.pipeline import Exported, run
 from export_tools.request import parse_state
 from export_tools.sequences import LENGTHS, carried_on, make_sequences, refuse_unknown, refuse_unlike
-from export_tools.verify import Answers, verify
+from export_tools.verify import verify
 
 Requested = Callable[..., ExportRequest]
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -207,3 +207,14 @@ def starts_another_and_sleeps() -> nn.Module:
         trace.write(f"{os.getpid()} {child.pid}")
     time.sleep(600)
     return Linear()
+
+
+class Ranks(nn.Module):
+    """Indices of the largest values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.topk(4, dim=1).indices
+
+
+def ranks() -> tuple[nn.Module, Tensor]:
+    return Ranks(), torch.linspace(0, 1, 24).reshape(2, 12)
