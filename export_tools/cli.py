@@ -4,6 +4,10 @@ import argparse
 from pathlib import Path
 
 from edge_runtime.console import Console, Parser, verb_parser
+from export_tools.postprocess import parse as parse_postprocess
+from export_tools.postprocess import read_labels
+from export_tools.preprocess import FORMS
+from export_tools.preprocess import parse as parse_preprocess
 from export_tools.request import (
     AUTO,
     DEFAULT_OPSET,
@@ -91,6 +95,9 @@ def _request(options: argparse.Namespace) -> ExportRequest:
         allow_frozen_branch=options.allow_frozen_branch,
         data=options.data,
         state=tuple(parse_state(text) for text in options.state),
+        preprocess=parse_preprocess(options.preprocess),
+        postprocess=parse_postprocess(options.postprocess),
+        labels=None if options.labels is None else read_labels(options.labels),
         version=options.version,
         timeout_s=options.timeout,
         seed=options.seed,
@@ -151,6 +158,21 @@ def _export_parser() -> Parser:
         default=[],
         help="recurrent state (repeatable): this output is the next step's input; proven over sequences",
     )
+    parser.add_argument(
+        "--preprocess",
+        metavar="INPUT:FORM[,resize=HxW:METHOD][,mean=..][,std=..]|FILE.toml",
+        action="append",
+        default=[],
+        help=f"steps inside the graph, from raw units to the module's (repeatable); forms: {', '.join(FORMS)}",
+    )
+    parser.add_argument(
+        "--postprocess",
+        metavar="[OUTPUT:]softmax|argmax|topK",
+        action="append",
+        default=[],
+        help="steps inside the graph, along the last axis of an output (softmax,top5 does both)",
+    )
+    parser.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes, one a line or a JSON list")
     parser.add_argument("--name", help="the artifact's name (default: the output's)")
     parser.add_argument("--version", default="1", help="the artifact's version (default: 1)")
     parser.add_argument("--import-from", metavar="DIR|FILE.py", help="where the module's class is, for a pickle")

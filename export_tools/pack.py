@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +14,11 @@ from edge_runtime import files, npz
 from edge_runtime import manifest as manifests
 from edge_runtime.artifact import Artifact, is_only_an_artifact, open_artifact
 from edge_runtime.errors import UsageError
-from edge_runtime.manifest import GoldenCase, Manifest, Port, Shape, Variant
+from edge_runtime.manifest import GoldenCase, Manifest, Port, Variant
 from export_tools.cases import Case, sizes_of
 from export_tools.convert import Conversion
 from export_tools.noise import Answers
 from export_tools.request import ExportRequest
-from export_tools.sequences import ports_of_outputs
 from export_tools.verify import Verification
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Contents:
     conversion: Conversion
     verification: Verification
     inputs: tuple[Port, ...]
-    outputs: Mapping[str, Shape]
+    outputs: tuple[Port, ...]
     cases: tuple[Case, ...]
     answers: tuple[Answers, ...]
     weights_sha256: str
@@ -148,7 +147,7 @@ def _write_golden(folder: Path, contents: Contents) -> tuple[GoldenCase, ...]:
 
 
 def _described(request: ExportRequest, contents: Contents, variant: Variant, golden: Sequence[GoldenCase]) -> Manifest:
-    conversion, shown = contents.conversion, contents.answers[0].plain
+    conversion = contents.conversion
     return Manifest(
         name=request.name,
         version=request.version,
@@ -166,8 +165,9 @@ def _described(request: ExportRequest, contents: Contents, variant: Variant, gol
         requires_opset=conversion.opset_written,
         requires_ir=conversion.ir,
         inputs=tuple(replace(port, tested=sizes_of(contents.cases, port)) for port in contents.inputs),
-        outputs=tuple(ports_of_outputs(contents.outputs, shown).values()),
+        outputs=contents.outputs,
         state=request.state or None,
+        labels=request.labels,
         variants=(variant,),
         golden=tuple(golden),
     )

@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,20 @@ from export_tools import python_source, remembered
 from export_tools.convert import Conversion, ask_for_export, exporters_for, finish
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
 from export_tools.pack import Contents, created, pack
-from export_tools.reference import Opened, answer_cases, ask_to_open, await_opened, refuse_another, start, tie_judge
-from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, ValueRange, parse_dynamic_mapping
+from export_tools.postprocess import checked_labels, refuse_labels
+from export_tools.postprocess import parse as parse_postprocess
+from export_tools.preprocess import parse as parse_preprocess
+from export_tools.reference import (
+    Opened,
+    answer_cases,
+    ask_to_open,
+    await_opened,
+    described_outputs,
+    refuse_another,
+    start,
+    tie_judge,
+)
+from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, SourceSpec, ValueRange, parse_dynamic_mapping
 from export_tools.sequences import ports_of_outputs, refuse_unlike
 from export_tools.torch_process import TorchProcess
 from export_tools.verify import Verification, output_shapes, verify
@@ -59,6 +71,7 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
     OpsetUnavailable when no exporter can, ParityLost when the model answers differently; then nothing is written.
     """
     refuse_output(request)
+    refuse_opset(request)
     exporters = exporters_for(request.exporter, request.opset)
     with tempfile.TemporaryDirectory(prefix="edge-export-") as folder, ExitStack() as children:
         work = Path(folder)
@@ -74,7 +87,10 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
             cases, answers = answered.cases, answered.answers
             done(f"{len(cases)} cases, PyTorch {opened.torch_version}")
         shapes = output_shapes(cases, answers, opened.inputs)
-        refuse_unlike(request.state, opened.inputs, ports_of_outputs(shapes, answers[0].plain))
+        outputs = described_outputs(request, opened, ports_of_outputs(shapes, answers[0].plain))
+        refuse_unlike(request.state, opened.inputs, outputs)
+        if request.labels is not None:
+            refuse_labels(request.labels, opened.classes, outputs)
 
         def attempt(child: TorchProcess, exporter: str, why: str) -> tuple[Conversion, Verification]:
             target = work / exporter / "model.onnx"
@@ -112,14 +128,14 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
                     conversion=conversion,
                     verification=verification,
                     inputs=opened.inputs,
-                    outputs=shapes,
+                    outputs=tuple(outputs.values()),
                     cases=cases,
                     answers=answers,
                     weights_sha256=opened.weights_sha256,
                     torch_version=opened.torch_version,
                 ),
             )
-    forgotten = remembered.remember(artifact.variant().files[0].sha256, request.source)
+    forgotten = remembered.remember(artifact.variant().files[0].sha256, _with_steps(request))
     notes = () if forgotten is None else (f"edge bench will need --source, it could not be remembered: {forgotten}",)
     return Exported(
         artifact=artifact,
@@ -144,6 +160,9 @@ def export(
     allow_frozen_branch: bool = False,
     data: str | Path | None = None,
     state: Mapping[str, str] | None = None,
+    preprocess: Sequence[str] = (),
+    postprocess: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
     name: str | None = None,
     version: str = "1",
     import_from: str | Path | None = None,
@@ -158,7 +177,7 @@ def export(
     ``export(module, example, "digits.edge", dynamic={"image": {0: "batch"}})``. example: a tensor, a sequence of
     them, or a mapping by input name; numpy arrays serve too. dynamic: axis to name, or to ``"batch:1..64"``.
     ranges: the values that an input is meant to take, ``{"image": (0, 1)}``.
-    state: input to output, ``{"h_in": "h_out"}``.
+    state: input to output, ``{"h_in": "h_out"}``. preprocess, postprocess: as the flags. labels: names of the classes.
     A module travels to the exporting process as a private pickle: its class must be importable there, which one
     defined in ``__main__`` is not. Raises as `run` does.
     """
@@ -186,6 +205,9 @@ def export(
             exporter=exporter,
             allow_frozen_branch=allow_frozen_branch,
             data=None if data is None else Path(data),
+            preprocess=parse_preprocess(preprocess),
+            postprocess=parse_postprocess(postprocess),
+            labels=None if labels is None else checked_labels(labels, "labels"),
             state=tuple(State(input=taken, output=given) for taken, given in (state or {}).items()),
             version=version,
             timeout_s=timeout_s,
@@ -203,6 +225,23 @@ def refuse_output(request: ExportRequest) -> None:
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         problem = "can't write there" if parent.is_dir() else "there is no such folder"
         raise Unwritable(problem, str(parent), "make it, or choose another place with -o")
+
+
+def refuse_opset(request: ExportRequest) -> None:
+    """Raise OpsetUnavailable when the opset can't express a step of the preprocessing."""
+    for one in request.preprocess:
+        if request.opset < one.least_opset:
+            raise OpsetUnavailable(
+                f"opset {request.opset} can't express {one.why_opset}, which takes opset {one.least_opset}",
+                request.origin,
+                f"ask for --opset {one.least_opset}, or resize otherwise",
+            )
+
+
+def _with_steps(request: ExportRequest) -> SourceSpec:
+    post = request.postprocess
+    steps = tuple(str(one) for one in request.preprocess)
+    return replace(request.source, preprocess=steps, postprocess=None if post is None else str(post))
 
 
 def _first_proven(  # noqa: PLR0917 - one call, a line above its only reader

@@ -1,7 +1,7 @@
 """What PyTorch says: the module opened in child processes, its ports, and its answers to every case."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from export_tools.cases import DATA, REAL, Case, made_example, make_cases, ports
 from export_tools.convert import check_output_names
 from export_tools.errors import SourceError, SourceLost, depends_on_values
 from export_tools.noise import Answers
+from export_tools.postprocess import described
 from export_tools.request import ExportRequest
 from export_tools.sequences import carried_on, make_sequences, refuse_unknown
 from export_tools.sizings import describe
@@ -26,11 +27,16 @@ SAME_ANSWER = 1e-5  # of the largest value: far above what another alignment of 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The module as its processes describe it."""
+    """The module as its processes describe it.
+
+    finished: the place of the output that is postprocessed, and the size of its last axis before; None without.
+    """
 
     example: Mapping[str, Array]
     inputs: tuple[Port, ...]
     output_names: tuple[str, ...]
+    finished: int | None
+    classes: int | None
     weights_sha256: str
     weights_bytes: int
     torch_version: str
@@ -45,7 +51,7 @@ def ask_to_open(request: ExportRequest, child: TorchProcess, work: Path, *, prec
     """Ask a child to open the module; precise: with a float64 copy, as the reference needs it."""
     example = request.example
     if isinstance(example, tuple):
-        npz.write(work / "described.npz", made_example(example, seed=request.seed, ranges=request.ranges))
+        npz.write(work / "described.npz", made_example(example, seed=request.seed, ranges=request.all_ranges))
         example = work / "described.npz"
     child.ask(
         {
@@ -53,6 +59,10 @@ def ask_to_open(request: ExportRequest, child: TorchProcess, work: Path, *, prec
             "spec": asdict(request.source),
             "example": None if example is None else str(example.absolute()),
             "input_names": list(request.input_names),
+            "output_names": list(request.output_names),
+            "preprocess": [str(one) for one in request.preprocess],
+            "postprocess": [] if request.postprocess is None else [str(request.postprocess)],
+            "seed": request.seed,
             "precise": precise,
             "example_out": str(work / f"example-{precise}.npz"),
         }
@@ -64,19 +74,35 @@ def await_opened(request: ExportRequest, reference: TorchProcess, exporting: Tor
     described, other = reference.answer(), exporting.answer()
     refuse_another(described["weights_sha256"], other["weights_sha256"], request.origin)
     example = npz.read(work / "example-True.npz")
-    inputs = ports_of(example, request.dynamic, request.ranges)
+    inputs = _described(request, ports_of(example, request.dynamic, request.all_ranges))
     reference.ask({"do": "probe"})
-    count = reference.answer()["outputs"]
-    output_names = check_output_names(request.output_names, count, described["inputs"])
+    probed = reference.answer()
+    output_names = check_output_names(request.output_names, probed["outputs"], described["inputs"])
     refuse_unknown(request.state, described["inputs"], output_names)
     return Opened(
         example=example,
         inputs=inputs,
         output_names=output_names,
+        finished=probed["finished"],
+        classes=probed["classes"],
         weights_sha256=described["weights_sha256"],
         weights_bytes=described["weights_bytes"],
         torch_version=described["torch"],
     )
+
+
+def _described(request: ExportRequest, ports: tuple[Port, ...]) -> tuple[Port, ...]:
+    meanings = {one.input: one.meaning for one in request.preprocess}
+    return tuple(replace(port, meaning=meanings.get(port.name)) for port in ports)
+
+
+def described_outputs(request: ExportRequest, opened: Opened, outputs: Mapping[str, Port]) -> dict[str, Port]:
+    """Return the outputs with what is known of their meaning and range."""
+    ports = list(outputs.values())
+    if opened.finished is not None and request.postprocess is not None:
+        for place, port in enumerate(ports[opened.finished : opened.finished + 2]):
+            ports[opened.finished + place] = described(port, request.postprocess, opened.classes, place=place)
+    return {port.name: port for port in ports}
 
 
 def refuse_another(one: str, other: str, where: str) -> None:

@@ -11,6 +11,8 @@ from edge_runtime import decode
 from edge_runtime.errors import UsageError
 from edge_runtime.manifest import State, is_plain_name
 from export_tools.errors import SourceError
+from export_tools.postprocess import Postprocess
+from export_tools.preprocess import Preprocess
 
 EXPORTERS = ("dynamo", "torchscript")
 AUTO = "auto"
@@ -35,6 +37,7 @@ class SourceSpec:
     entry: ``file.py:callable``, ``package.module:callable`` or the path of a whole-module pickle.   cwd: what
     relative paths start from, importable.   paths: further places of importable code, before the interpreter's own.
     pickle_sha256: of the file at `entry` when we wrote it ourselves; it is checked before it is opened.
+    preprocess, postprocess: what was folded into the artifact around the module, as text, by final names.
     """
 
     entry: str
@@ -44,6 +47,8 @@ class SourceSpec:
     cwd: str = field(default_factory=lambda: str(Path.cwd()))
     paths: tuple[str, ...] = ()
     pickle_sha256: str | None = None
+    preprocess: tuple[str, ...] = ()
+    postprocess: str | None = None
 
     def to_json(self) -> str:
         """Return one line of JSON that `from_json` reads."""
@@ -65,6 +70,9 @@ class SourceSpec:
             cwd=fields.string("cwd"),
             paths=fields.strings("paths", limit=1000),
             pickle_sha256=fields.optional("pickle_sha256", fields.string),
+            # sources remembered by earlier versions have neither
+            preprocess=fields.strings("preprocess", limit=1000) if "preprocess" in fields.names() else (),
+            postprocess=fields.optional("postprocess", fields.string) if "postprocess" in fields.names() else None,
         )
         fields.finish()
         return spec
@@ -154,10 +162,11 @@ Example = Path | tuple[TensorSpec, ...]  # an .npz by input name, or a descripti
 class ExportRequest:
     """One export. Names in `example`, `dynamic`, `ranges` and `data` are the final ones, after `input_names`.
 
-        origin: what the manifest says of the source, for people.   data: an .npz, or a folder of them, of real inputs.
-    state: outputs that are the next step's inputs.
+    origin: what the manifest says of the source, for people.   data: an .npz, or a folder of them, of real inputs.
+    state: outputs that are the next step's inputs.   preprocess, postprocess: steps inside the graph.   labels: names
+    of the classes, in their order.
     allow_frozen_branch: export the example's path through a forward that decides by values.
-        timeout_s: for each step of a torch process.   Raises UsageError at birth for what can't be meant.
+    timeout_s: for each step of a torch process.   Raises UsageError at birth for what can't be meant.
     """
 
     source: SourceSpec
@@ -174,6 +183,9 @@ class ExportRequest:
     allow_frozen_branch: bool = False
     data: Path | None = None
     state: tuple[State, ...] = ()
+    preprocess: tuple[Preprocess, ...] = ()
+    postprocess: Postprocess | None = None
+    labels: tuple[str, ...] | None = None
     version: str = "1"
     timeout_s: float = DEFAULT_TIMEOUT_S
     seed: int = 0
@@ -200,6 +212,13 @@ class ExportRequest:
         for name in named:
             if named.count(name) > 1:
                 raise UsageError(f"{name} has two ranges", "--range", "give each input one")
+
+    @property
+    def all_ranges(self) -> tuple[ValueRange, ...]:
+        """The declared ranges, and for the other raw inputs all that their dtype can hold."""
+        declared = {one.input for one in self.ranges}
+        raw = [one for one in self.preprocess if one.input not in declared]
+        return (*self.ranges, *(ValueRange(input=o.input, low=o.values[0], high=o.values[1]) for o in raw))
 
     def _check_names(self) -> None:
         names = (*self.input_names, *self.output_names)

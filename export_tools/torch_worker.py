@@ -32,6 +32,9 @@ from torch.utils import _pytree
 
 from edge_runtime import npz
 from edge_runtime.errors import EdgeError, UsageError, to_document
+from export_tools import folded
+from export_tools import postprocess as postprocessing
+from export_tools import preprocess as preprocessing
 from export_tools.errors import SourceError
 from export_tools.op_trace import Operation, OpTrace, departure, place_in_user_code
 from export_tools.request import DynamicAxis, SourceSpec
@@ -58,10 +61,31 @@ class Worker:
                 "name each once",
             )
         self._names = names or tuple(one.name for one in self._inputs)
+        preprocess = preprocessing.parse(command.get("preprocess", ()))
+        self._folded = folded.fold_in(
+            self._source.module,
+            preprocess,
+            postprocessing.parse(command.get("postprocess", ())),
+            inputs=self._names,
+            outputs=command.get("output_names", ()),
+        )
+        self._take_raw(preprocess, made=given is None, seed=command.get("seed", 0))
         # before the first forward: what a module caches on the way would stay float32 in a later copy
         self._precise = _float64(self._source.module) if command["precise"] else None
         self._left: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         self._paths: dict[object, list[Operation]] = {}  # what the first case of some sizes ran
+
+    def _take_raw(self, steps: tuple[preprocessing.Preprocess, ...], *, made: bool, seed: int) -> None:
+        """Hold the example against the form its inputs come in; make a raw one of the module's own."""
+        entry, tensors = self._source.entry, [one.tensor for one in self._inputs]
+        if made:
+            tensors = folded.raw_example(tensors, self._names, steps, seed=seed, where=entry)
+            pairs = zip(self._inputs, tensors, strict=True)
+            self._inputs = tuple(Input(one.name, one.positional, tensor) for one, tensor in pairs)
+        by_name = dict(zip(self._names, tensors, strict=True))
+        for step in steps:
+            tensor = by_name[step.input]
+            step.refuse_unlike(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), "--example")
 
     def describe(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Write the example by final name; answer what was opened."""
@@ -85,7 +109,7 @@ class Worker:
                 self._source.entry,
                 "look for dropout outside of nn.Dropout, random numbers, or state that forward changes",
             )
-        return {"outputs": len(first)}
+        return {"outputs": len(first), "finished": self._folded.place, "classes": self._folded.classes}
 
     def export(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Write the ONNX file. Whatever an exporter raises is an answer: the other one may do better."""

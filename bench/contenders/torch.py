@@ -45,10 +45,20 @@ class TorchEager:
 
     def load(self) -> None:
         """Build the module and load its weights."""
+        from export_tools import postprocess, preprocess  # noqa: PLC0415 - as above
+        from export_tools.folded import fold_in  # noqa: PLC0415 - as above
         from export_tools.request import SourceSpec  # noqa: PLC0415 - as above
         from export_tools.source import open_source  # noqa: PLC0415 - as above
 
-        self._source = open_source(SourceSpec.from_json(self._spec))
+        spec = SourceSpec.from_json(self._spec)
+        self._source = open_source(spec)
+        fold_in(
+            self._source.module,
+            preprocess.parse(spec.preprocess),
+            postprocess.parse([] if spec.postprocess is None else [spec.postprocess]),
+            inputs=[port.name for port in self._manifest.inputs],
+            outputs=[port.name for port in self._manifest.outputs],
+        )
 
     def prepare(self, inputs: "Mapping[str, Array]") -> "Step":
         """Return a call with one tensor for each input, by the names of forward's parameters or else in their order."""

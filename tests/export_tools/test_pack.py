@@ -24,7 +24,7 @@ def contents(linear: Exported, rows: int, count: int) -> Contents:
         conversion=replace(linear.conversion, model=artifact.model_path(artifact.variant())),
         verification=replace(linear.verification, rows=tuple(replace(row, case=case.name) for case in cases)),
         inputs=artifact.manifest.inputs,
-        outputs={port.name: port.shape for port in artifact.manifest.outputs},
+        outputs=artifact.manifest.outputs,
         cases=cases,
         answers=answers,
         weights_sha256="0" * 64,
