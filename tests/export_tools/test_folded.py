@@ -56,7 +56,7 @@ def test_an_image_is_resized_before_it_is_normalised(method: str) -> None:
     image = picture(9, 11, 3)
     got = prepared(image, parse_one(f"x:uint8-hwc-rgb,resize=4x6:{method},{NORMALISED}"), torch.float64)
     kind = {"mode": "nearest"} if method == "nearest" else {"mode": "bilinear", "antialias": method != "bilinear"}
-    wanted = functional.interpolate(by_hand(image), size=(4, 6), **kind)  # type: ignore[arg-type]
+    wanted = functional.interpolate(by_hand(image), size=(4, 6), **kind)
     assert got.shape == (1, 3, 4, 6)
     assert torch.allclose(got, wanted, rtol=1e-12, atol=1e-12)  # both are linear, so either order serves
 

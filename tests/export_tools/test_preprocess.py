@@ -142,7 +142,7 @@ def test_a_resize_knows_the_opset_that_it_takes(method: str, opset: int) -> None
 
 
 def test_values_are_all_that_the_dtype_holds() -> None:
-    assert FULL.values == (0, 255)
+    assert parse_one("a:uint8-hw-gray").values == (0, 255)
     assert parse_one("a:int16-mono").values == (-32768, 32767)
 
 
