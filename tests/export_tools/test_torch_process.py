@@ -57,7 +57,7 @@ def test_a_source_that_prints_does_not_disturb_the_answers(spec: Spec, tmp_path:
         npz.write(inputs, npz.read(tmp_path / "example.npz"))
         process.ask({"do": "probe"})
         process.ask({"do": "answer", "inputs": str(inputs), "outputs": str(outputs), "precise": str(precise)})
-        assert process.answer() == {"outputs": 1}
+        assert process.answer() == {"outputs": 1, "finished": None, "classes": None}
         assert process.answer() == {"precise": True}
         assert npz.read(outputs)["0"].dtype == "float32"
         assert npz.read(precise)["0"].dtype == "float64"
