@@ -1,10 +1,13 @@
 """`edge info`: what is in an artifact, read from its manifest alone. Needs neither numpy nor onnxruntime."""
 
+from collections.abc import Sequence
+
 from edge_runtime import units
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.manifest import Port, Variant
 
+SHOWN_LABELS = 5
 EXAMPLES = ("edge info digits.edge", "edge info digits.edge --json | jq .manifest.inputs")
 
 
@@ -43,10 +46,14 @@ def _described(artifact: Artifact) -> str:
     if manifest.source_weights_sha256:
         facts.append(("weights", f"SHA-256 {manifest.source_weights_sha256}"))
     facts.append(("golden", f"{len(manifest.golden)} cases"))
+    if manifest.labels:
+        more = ", …" if len(manifest.labels) > SHOWN_LABELS else ""
+        facts.append(("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels[:SHOWN_LABELS])}{more}"))
+    facts += [("state", f"{pair.output} is the next step's {pair.input}") for pair in manifest.state or ()]
     parts = [
         table(facts),
-        table([("inputs", "dtype and shape", "tested at"), *(_port_row(port) for port in manifest.inputs)]),
-        table([("outputs", "dtype and shape"), *((port.name, str(port)) for port in manifest.outputs)]),
+        _ports("inputs", manifest.inputs, tested=True),
+        _ports("outputs", manifest.outputs, tested=False),
         table(
             [
                 (
@@ -66,9 +73,19 @@ def _described(artifact: Artifact) -> str:
     return "\n\n".join(parts)
 
 
-def _port_row(port: Port) -> tuple[str, str, str]:
-    tested = "; ".join(f"{name} = {', '.join(map(str, sizes))}" for name, sizes in port.tested or ())
-    return port.name, str(port), tested or "fixed"
+def _ports(what: str, ports: Sequence[Port], *, tested: bool) -> str:
+    """Return a table of ports, with a column only for what is known of any of them."""
+    columns = [(what, [port.name for port in ports]), ("dtype and shape", [str(port) for port in ports])]
+    ranges = ["" if p.ranges is None else f"{p.ranges[0]:g} to {p.ranges[1]:g}" for p in ports]
+    meanings = [port.meaning or "" for port in ports]
+    columns += [("values", ranges)] if any(ranges) else []
+    columns += [("tested at", [_tested(port) for port in ports])] if tested else []
+    columns += [("meaning", meanings)] if any(meanings) else []
+    return table([[title for title, _ in columns], *zip(*(cells for _, cells in columns), strict=True)])
+
+
+def _tested(port: Port) -> str:
+    return "; ".join(f"{name} = {', '.join(map(str, sizes))}" for name, sizes in port.tested or ()) or "fixed"
 
 
 def _variant_row(artifact: Artifact, variant: Variant) -> tuple[str, ...]:
