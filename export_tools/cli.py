@@ -13,6 +13,7 @@ from export_tools.request import (
     DEFAULT_OPSET,
     DEFAULT_TIMEOUT_S,
     EXPORTERS,
+    SWITCHED,
     ExportRequest,
     SourceSpec,
     parse_dynamic,
@@ -101,6 +102,7 @@ def _request(options: argparse.Namespace) -> ExportRequest:
         version=options.version,
         timeout_s=options.timeout,
         seed=options.seed,
+        skip=_names(options.skip),
         force=options.force,
     )
 
@@ -185,5 +187,6 @@ def _export_parser() -> Parser:
         help=f"seconds for each step in PyTorch (default: {DEFAULT_TIMEOUT_S:g})",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the generated inputs (default: 0)")
+    parser.add_argument("--skip", metavar="STAGE[,STAGE]", default="", help=f"leave stages out: {', '.join(SWITCHED)}")
     parser.add_argument("--force", action="store_true", help="replace an artifact that is there")
     return parser

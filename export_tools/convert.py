@@ -1,17 +1,19 @@
 """torch → ONNX by one exporter, in the child that has the module open; what it wrote is held against what was asked."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # stubs are another package
 
-from edge_runtime.errors import UsageError
-from edge_runtime.manifest import Port, Shape
+from edge_runtime.errors import InvalidModel, UsageError
+from edge_runtime.manifest import Port
+from export_tools import graph_file
 from export_tools.errors import ExportFailed, OpsetUnavailable, depends_on_values
 from export_tools.request import AUTO, DEFAULT_OPSET, EXPORTERS, DynamicAxis
-from export_tools.strip import MAX_INLINE_BYTES, opset_of, strip
+from export_tools.strip import opset_of
 from export_tools.torch_process import TorchProcess
 
 
@@ -51,7 +53,6 @@ def ask_for_export(
     opset: int,
     dynamic: Sequence[DynamicAxis],
     output_names: Sequence[str],
-    weights_bytes: int,
     allow_frozen: bool = False,
     path: Path,
 ) -> None:
@@ -64,57 +65,82 @@ def ask_for_export(
             "dynamic": [asdict(axis) for axis in dynamic],
             "output_names": list(output_names),
             "allow_frozen": allow_frozen,
-            "external_data": weights_bytes > MAX_INLINE_BYTES,
             "path": str(path),
         }
     )
 
 
-def finish(
-    child: TorchProcess,
-    exporter: str,
-    why: str,
-    *,
-    opset: int,
-    inputs: Sequence[Port],
-    outputs: Mapping[str, Shape],
-    written: Path,
-    target: Path,
-) -> Conversion:
-    """Wait for the exporter, check what it wrote, write the stripped model to `target`.
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What a child did before it wrote a graph. answer: its last word, when it had nothing to say in between."""
+
+    detail: str
+    seconds: float
+    answer: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What an exporter wrote, as it wrote it. folder: where the graph's large weights lie.
+
+    seconds: the child's own.   frozen: where it holds one path of a forward that has several.
+    """
+
+    graph: onnx.ModelProto
+    folder: Path
+    opset: int
+    ir: int
+    seconds: float
+    frozen: tuple[str, ...]
+
+
+def await_traced(child: TorchProcess, exporter: str) -> Traced:
+    """Wait until the child has traced forward. Raises ExportFailed or ParityLost when it could not."""
+    answer = child.answer()
+    if "traced_s" in answer:
+        return Traced(f"{answer['nodes']} calls of PyTorch's operators", float(answer["traced_s"]), None)
+    _refuse_failure(answer, exporter)
+    return Traced("traces and converts in one step", float(answer["seconds"]), answer)
+
+
+def await_converted(
+    child: TorchProcess, exporter: str, traced: Traced, *, opset: int, inputs: Sequence[Port], outputs: list[str]
+) -> Written:
+    """Wait for the exporter and check what it wrote.
 
     Raises ExportFailed with the exporter's own reason, ParityLost when that is that values decide the path through
     forward, OpsetUnavailable when it wrote another opset.
     """
-    answer = child.answer()
-    failed, branches = answer["failed"], tuple(map(str, answer.get("branches", ())))
-    if failed is not None and branches:
-        raise depends_on_values(branches[0], exporter)
-    if failed is not None:
-        raise ExportFailed(str(failed), exporter, "see the other exporter's reason, or change what it stumbles over")
+    begin = time.monotonic()
+    answer = traced.answer or child.answer()
+    _refuse_failure(answer, exporter)
+    own_s = 0.0 if traced.answer else float(answer["seconds"])
+    path, waited_s = Path(answer["path"]), time.monotonic() - begin
     try:
-        proto = onnx.load(written, load_external_data=False)
-    except (OSError, DecodeError) as problem:
-        raise ExportFailed(f"it wrote no ONNX file: {problem}", exporter, "try the other exporter") from problem
-    if opset_of(proto) != opset:
+        graph = graph_file.read(path)
+    except InvalidModel as problem:
+        raise ExportFailed(f"it wrote no model: {problem.what}", exporter, "try the other exporter") from problem
+    if opset_of(graph) != opset:
         raise OpsetUnavailable(
-            f"opset {opset} was asked for, it wrote opset {opset_of(proto)}",
+            f"opset {opset} was asked for, it wrote opset {opset_of(graph)}",
             exporter,
-            f"ask for --opset {opset_of(proto)}",
+            f"ask for --opset {opset_of(graph)}",
         )
-    _check_ports(proto, [port.name for port in inputs], list(outputs), exporter)
-    model = strip(written, target, inputs=inputs, outputs=outputs)
-    return Conversion(
-        model=target,
-        exporter=exporter,
-        why=why,
-        opset_asked=opset,
-        opset_written=opset_of(model),
-        ir_by_exporter=proto.ir_version,
-        ir=model.ir_version,
-        operators=_counted(model),
-        frozen=branches,
+    _check_ports(graph, [port.name for port in inputs], outputs, exporter)
+    return Written(
+        graph=graph,
+        folder=path.parent,
+        opset=opset,
+        ir=graph.ir_version,
+        seconds=own_s + time.monotonic() - begin - waited_s,
+        frozen=tuple(map(str, answer.get("branches", ()))),
     )
+
+
+def counted(model: onnx.ModelProto) -> tuple[tuple[str, int], ...]:
+    """Return how many nodes of each operator the graph has, sorted by name."""
+    kinds = [node.op_type for node in model.graph.node]
+    return tuple((kind, kinds.count(kind)) for kind in sorted(set(kinds)))
 
 
 def check_output_names(names: Sequence[str], count: int, inputs: Sequence[str]) -> tuple[str, ...]:
@@ -129,6 +155,14 @@ def check_output_names(names: Sequence[str], count: int, inputs: Sequence[str]) 
     return chosen
 
 
+def _refuse_failure(answer: Mapping[str, Any], exporter: str) -> None:
+    failed, branches = answer["failed"], tuple(map(str, answer.get("branches", ())))
+    if failed is not None and branches:
+        raise depends_on_values(branches[0], exporter)
+    if failed is not None:
+        raise ExportFailed(str(failed), exporter, "see the other exporter's reason, or change what it stumbles over")
+
+
 def _check_ports(proto: onnx.ModelProto, inputs: list[str], outputs: list[str], exporter: str) -> None:
     weights = {tensor.name for tensor in proto.graph.initializer}
     found = [value.name for value in proto.graph.input if value.name not in weights]
@@ -139,8 +173,3 @@ def _check_ports(proto: onnx.ModelProto, inputs: list[str], outputs: list[str], 
         )
     if [value.name for value in proto.graph.output] != outputs:
         raise ExportFailed(f"it wrote other outputs than {', '.join(outputs)}", exporter, "return plain tensors")
-
-
-def _counted(model: onnx.ModelProto) -> tuple[tuple[str, int], ...]:
-    kinds = [node.op_type for node in model.graph.node]
-    return tuple((kind, kinds.count(kind)) for kind in sorted(set(kinds)))

@@ -55,18 +55,51 @@ class Contents:
     torch_version: str
 
 
-def pack(request: ExportRequest, contents: Contents) -> Artifact:
+def pack(request: ExportRequest, contents: Contents, golden: Sequence[GoldenCase], folder_of_golden: Path) -> Artifact:
     """Write NAME.edge aside, flush it, rename it into place; return it as opened.
 
-    Raises OutputExists or Unwritable.
+    golden: what `write_golden` wrote into `folder_of_golden`.   Raises OutputExists or Unwritable.
     """
     with files.staged_directory(request.output, replace=request.force, ours=is_only_an_artifact) as folder:
         variant = _write_model(folder, contents)
-        golden = _write_golden(folder, contents)
+        (folder / "golden").mkdir()
+        for case in golden:
+            shutil.copyfile(folder_of_golden / case.path, folder / case.path)
         described = _described(request, contents, variant, golden)
         files.write_whole(folder / manifests.FILE_NAME, described.to_json().encode())
         open_artifact(folder).verify()  # read and hashed as strictly as any other before it gets its name
     return open_artifact(request.output)
+
+
+def write_golden(folder: Path, contents: Contents) -> tuple[GoldenCase, ...]:
+    """Write the cases that an artifact has room for, the example first, as ``golden/CASE.npz`` in `folder`."""
+    (folder / "golden").mkdir()
+    found: list[GoldenCase] = []
+    written = 0
+    limits: dict[str, list[tuple[str, Tolerance]]] = {}
+    for row in contents.verification.rows:
+        limits.setdefault(row.case, []).append((row.output, row.tolerance))
+    for case, answers in zip(contents.cases, contents.answers, strict=True):
+        if case.name not in limits or case.name in contents.verification.tied:
+            continue  # left out of the proof, so nothing to hold another machine against
+        arrays: dict[str, Array] = {f"input/{name}": array for name, array in case.inputs.items()}
+        arrays |= {f"output/{name}": array for name, array in answers.plain.items()}
+        size = sum(array.nbytes for array in arrays.values())
+        # the first is the example, which stands for real use and is what gets timed: it is always there
+        if found and (len(found) == MAX_GOLDEN or written + size > MAX_GOLDEN_BYTES):
+            continue
+        written += size
+        path = f"golden/{case.name}.npz"
+        npz.write(folder / path, arrays)
+        found.append(
+            GoldenCase(
+                path=path,
+                sha256=files.sha256(folder / path),
+                variant=REFERENCE,
+                tolerance=tuple((name, float(limit.abs), limit.rel) for name, limit in limits[case.name]),
+            )
+        )
+    return tuple(found)
 
 
 def least_onnxruntime(opset: int, ir: int) -> str:
@@ -114,36 +147,6 @@ def _precision(contents: Contents) -> str:
     kinds = [array.dtype for array in contents.answers[0].plain.values()]
     kinds += [array.dtype for array in contents.cases[0].inputs.values()]
     return next((kind.name for kind in kinds if kind.kind == "f"), "float32")
-
-
-def _write_golden(folder: Path, contents: Contents) -> tuple[GoldenCase, ...]:
-    (folder / "golden").mkdir()
-    found: list[GoldenCase] = []
-    written = 0
-    limits: dict[str, list[tuple[str, Tolerance]]] = {}
-    for row in contents.verification.rows:
-        limits.setdefault(row.case, []).append((row.output, row.tolerance))
-    for case, answers in zip(contents.cases, contents.answers, strict=True):
-        if case.name not in limits or case.name in contents.verification.tied:
-            continue  # left out of the proof, so nothing to hold another machine against
-        arrays: dict[str, Array] = {f"input/{name}": array for name, array in case.inputs.items()}
-        arrays |= {f"output/{name}": array for name, array in answers.plain.items()}
-        size = sum(array.nbytes for array in arrays.values())
-        # the first is the example, which stands for real use and is what gets timed: it is always there
-        if found and (len(found) == MAX_GOLDEN or written + size > MAX_GOLDEN_BYTES):
-            continue
-        written += size
-        path = f"golden/{case.name}.npz"
-        npz.write(folder / path, arrays)
-        found.append(
-            GoldenCase(
-                path=path,
-                sha256=files.sha256(folder / path),
-                variant=REFERENCE,
-                tolerance=tuple((name, float(limit.abs), limit.rel) for name, limit in limits[case.name]),
-            )
-        )
-    return tuple(found)
 
 
 def _described(request: ExportRequest, contents: Contents, variant: Variant, golden: Sequence[GoldenCase]) -> Manifest:

@@ -1,10 +1,12 @@
-"""The stages of an export, in order: open → answer → convert and verify → pack → remember."""
+"""An export, in order: open and answer, then the stages (`request.STAGES`).
+
+trace → convert → strip → check → verify of each exporter (`candidate`), goldens → package of the artifact (`pack`).
+"""
 
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +14,13 @@ from typing import TYPE_CHECKING
 from edge_runtime import files
 from edge_runtime.artifact import Artifact, is_only_an_artifact
 from edge_runtime.errors import EdgeError, Unwritable
-from edge_runtime.manifest import State
-from export_tools import python_source, remembered
-from export_tools.convert import Conversion, ask_for_export, exporters_for, finish
+from edge_runtime.manifest import GoldenCase, State
+from edge_runtime.units import size
+from export_tools import candidate, python_source, remembered
+from export_tools.candidate import Candidate
+from export_tools.convert import Conversion, ask_for_export, exporters_for
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
-from export_tools.pack import Contents, created, pack
+from export_tools.pack import Contents, created, pack, write_golden
 from export_tools.postprocess import checked_labels, refuse_labels
 from export_tools.postprocess import parse as parse_postprocess
 from export_tools.preprocess import parse as parse_preprocess
@@ -32,22 +36,14 @@ from export_tools.reference import (
 )
 from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, SourceSpec, ValueRange, parse_dynamic_mapping
 from export_tools.sequences import ports_of_outputs, refuse_unlike
+from export_tools.stages import Progress, stage
 from export_tools.torch_process import TorchProcess
-from export_tools.verify import Verification, output_shapes, verify
+from export_tools.verify import Verification, output_shapes
 
 if TYPE_CHECKING:
     import torch
 
     from export_tools.python_source import TensorLike
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One step of an export, told when it begins (seconds is None) and again when it is done."""
-
-    name: str
-    detail: str
-    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +56,6 @@ class Exported:
     warnings: tuple[str, ...]
 
 
-Progress = Callable[[Stage], None]
 Failure = tuple[str, EdgeError]  # an exporter and why it was not the one
 
 
@@ -76,72 +71,61 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
     with tempfile.TemporaryDirectory(prefix="edge-export-") as folder, ExitStack() as children:
         work = Path(folder)
         reference, exporting = (children.enter_context(start(request)) for _ in range(2))
-        with _stage(progress, "open", request.origin) as done:
+        with stage(progress, "open", request.origin) as told:
             ask_to_open(request, reference, work, precise=True)
             ask_to_open(request, exporting, work, precise=False)
             opened = await_opened(request, reference, exporting, work)
-            done(", ".join(f"{port.name} {port}" for port in opened.inputs))
+            told.says(", ".join(f"{port.name} {port}" for port in opened.inputs))
         _ask(request, exporting, exporters[0], opened, work)  # works while the reference answers
-        with _stage(progress, "answer", "the cases in PyTorch") as done:
-            answered = answer_cases(request, opened, reference, work)
-            cases, answers = answered.cases, answered.answers
-            done(f"{len(cases)} cases, PyTorch {opened.torch_version}")
-        shapes = output_shapes(cases, answers, opened.inputs)
-        outputs = described_outputs(request, opened, ports_of_outputs(shapes, answers[0].plain))
+        with stage(progress, "answer", "the cases in PyTorch") as told:
+            answered = answer_cases(request, opened, reference, work, told.step)
+            told.says(f"{len(answered.cases)} cases, PyTorch {opened.torch_version}")
+        shapes = output_shapes(answered.cases, answered.answers, opened.inputs)
+        outputs = described_outputs(request, opened, ports_of_outputs(shapes, answered.answers[0].plain))
         refuse_unlike(request.state, opened.inputs, outputs)
         if request.labels is not None:
             refuse_labels(request.labels, opened.classes, outputs)
 
-        def attempt(child: TorchProcess, exporter: str, why: str) -> tuple[Conversion, Verification]:
-            target = work / exporter / "model.onnx"
-            target.parent.mkdir()
-            with _stage(progress, "convert", exporter) as done:
-                conversion = finish(
-                    child,
-                    exporter,
-                    why,
-                    opset=request.opset,
-                    inputs=opened.inputs,
-                    outputs=shapes,
-                    written=_raw(work, exporter),
-                    target=target,
-                )
-                done(f"{exporter}, opset {conversion.opset_written}")
-            with _stage(progress, "verify", f"{len(cases)} cases in onnxruntime") as done:
-                found = verify(
-                    target,
-                    cases,
-                    answers,
-                    threads=len(os.sched_getaffinity(0)),
-                    where=request.origin,
-                    state=request.state,
-                    tied=tie_judge(opened, reference, work),
-                )
-                done(f"worst error {found.worst.difference.ratio:.1%} of its tolerance")
-            return conversion, found
-
-        conversion, verification = _first_proven(request, opened, exporters, exporting, work, attempt)
-        with _stage(progress, "pack", str(request.output)):
-            artifact = pack(
+        def attempt(child: TorchProcess, exporter: str, why: str) -> Candidate:
+            return candidate.make(
                 request,
-                Contents(
-                    conversion=conversion,
-                    verification=verification,
-                    inputs=opened.inputs,
-                    outputs=tuple(outputs.values()),
-                    cases=cases,
-                    answers=answers,
-                    weights_sha256=opened.weights_sha256,
-                    torch_version=opened.torch_version,
-                ),
+                child,
+                exporter,
+                why,
+                opened=opened,
+                answered=answered,
+                outputs=shapes,
+                tied=tie_judge(opened, reference, work),
+                work=work,
+                progress=progress,
             )
+
+        proven = _first_proven(request, opened, exporters, exporting, work, attempt)
+        contents = Contents(
+            conversion=proven.conversion,
+            verification=proven.verification,
+            inputs=opened.inputs,
+            outputs=tuple(outputs.values()),
+            cases=answered.cases,
+            answers=answered.answers,
+            weights_sha256=opened.weights_sha256,
+            torch_version=opened.torch_version,
+        )
+        golden: tuple[GoldenCase, ...] = ()
+        if "goldens" not in request.skip:
+            with stage(progress, "goldens", "inputs and answers to replay on a board") as told:
+                golden = write_golden(work, contents)
+                told.says(f"{len(golden)} of {len(answered.cases)} cases")
+        with stage(progress, "package", str(request.output)) as told:
+            artifact = pack(request, contents, golden, work)
+            told.says(f"{request.output}, {size(artifact.size_bytes(artifact.variant()))}")
     forgotten = remembered.remember(artifact.variant().files[0].sha256, _with_steps(request))
     notes = () if forgotten is None else (f"edge bench will need --source, it could not be remembered: {forgotten}",)
     return Exported(
         artifact=artifact,
-        conversion=conversion,
-        verification=verification,
-        warnings=(*answered.left_out, *verification.warnings, *notes),
+        conversion=proven.conversion,
+        verification=proven.verification,
+        warnings=(*answered.left_out, *proven.verification.warnings, *notes),
     )
 
 
@@ -169,6 +153,7 @@ def export(
     trust_pickle: bool = False,
     timeout_s: float = 600.0,
     seed: int = 0,
+    skip: Sequence[str] = (),
     force: bool = False,
     progress: Progress = lambda _: None,
 ) -> Artifact:
@@ -178,6 +163,7 @@ def export(
     them, or a mapping by input name; numpy arrays serve too. dynamic: axis to name, or to ``"batch:1..64"``.
     ranges: the values that an input is meant to take, ``{"image": (0, 1)}``.
     state: input to output, ``{"h_in": "h_out"}``. preprocess, postprocess: as the flags. labels: names of the classes.
+    skip: stages to leave out, of `request.SWITCHED`.
     A module travels to the exporting process as a private pickle: its class must be importable there, which one
     defined in ``__main__`` is not. Raises as `run` does.
     """
@@ -212,6 +198,7 @@ def export(
             version=version,
             timeout_s=timeout_s,
             seed=seed,
+            skip=tuple(skip),
             force=force,
         )
         return run(request, progress=progress).artifact
@@ -250,8 +237,8 @@ def _first_proven(  # noqa: PLR0917 - one call, a line above its only reader
     exporters: Sequence[str],
     first: TorchProcess,
     work: Path,
-    attempt: Callable[[TorchProcess, str, str], tuple[Conversion, Verification]],
-) -> tuple[Conversion, Verification]:
+    attempt: Callable[[TorchProcess, str, str], Candidate],
+) -> Candidate:
     """Return the first exporter's model that is proven; each starts from a fresh process.
 
     A module that caches something at its first forward exports rightly once, and frozen the second time.
@@ -301,7 +288,6 @@ def _ask(request: ExportRequest, child: TorchProcess, exporter: str, opened: Ope
         opset=request.opset,
         dynamic=request.dynamic,
         output_names=opened.output_names,
-        weights_bytes=opened.weights_bytes,
         allow_frozen=request.allow_frozen_branch,
         path=_raw(work, exporter),
     )
@@ -309,12 +295,3 @@ def _ask(request: ExportRequest, child: TorchProcess, exporter: str, opened: Ope
 
 def _raw(work: Path, exporter: str) -> Path:
     return work / f"{exporter}-raw" / "model.onnx"
-
-
-@contextmanager
-def _stage(progress: Progress, name: str, detail: str) -> Iterator[Callable[[str], None]]:
-    """Tell that a stage begins and, unless it fails, that it is done; yields what changes the detail told then."""
-    begin, details = time.monotonic(), [detail]
-    progress(Stage(name, detail))
-    yield details.append
-    progress(Stage(name, details[-1], time.monotonic() - begin))

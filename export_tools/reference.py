@@ -1,6 +1,6 @@
 """What PyTorch says: the module opened in child processes, its ports, and its answers to every case."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -129,8 +129,14 @@ class Answered:
     frozen: tuple[str, ...]
 
 
-def answer_cases(request: ExportRequest, opened: Opened, reference: TorchProcess, work: Path) -> Answered:
-    """Return PyTorch's answers to the cases.
+def answer_cases(
+    request: ExportRequest,
+    opened: Opened,
+    reference: TorchProcess,
+    work: Path,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Answered:
+    """Return PyTorch's answers to the cases. progress: hears of the cases done, of how many.
 
     Raises SourceError when the module fails for a size that was said to be valid, for real inputs, or when it
     answers the example otherwise after the other cases; ParityLost when a case takes another path through forward
@@ -143,6 +149,7 @@ def answer_cases(request: ExportRequest, opened: Opened, reference: TorchProcess
     frozen: list[str] = []
     untraced = ""
     for index, case in enumerate(cases):
+        progress(index, len(cases))
         try:
             answers, told = _answer(case, opened, reference, work / f"case-{index}", compare=_compared(request, case))
             branch: str | None = told["branch"]

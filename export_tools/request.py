@@ -19,6 +19,8 @@ AUTO = "auto"
 DEFAULT_OPSET = 18
 LEAST_OPSET, LARGEST_OPSET = 7, 100  # torch writes nothing older; a typing error is caught before a child is started
 DEFAULT_TIMEOUT_S = 600.0
+STAGES = ("trace", "convert", "strip", "check", "verify", "goldens", "package")
+SWITCHED = ("strip", "goldens")  # the others make the artifact, or make it a proven one
 DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 MAX_EXAMPLE_ELEMENTS = 2**28  # 1 GiB of float32: a mistyped shape must not take the machine down
 
@@ -166,7 +168,8 @@ class ExportRequest:
     state: outputs that are the next step's inputs.   preprocess, postprocess: steps inside the graph.   labels: names
     of the classes, in their order.
     allow_frozen_branch: export the example's path through a forward that decides by values.
-    timeout_s: for each step of a torch process.   Raises UsageError at birth for what can't be meant.
+    timeout_s: for each step of a torch process.   skip: stages to leave out, of `SWITCHED`.
+    Raises UsageError at birth for what can't be meant.
     """
 
     source: SourceSpec
@@ -189,6 +192,7 @@ class ExportRequest:
     version: str = "1"
     timeout_s: float = DEFAULT_TIMEOUT_S
     seed: int = 0
+    skip: tuple[str, ...] = ()
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -208,6 +212,7 @@ class ExportRequest:
             raise UsageError(f"the seed {self.seed}", "--seed", "give an integer, 0 or more")
         self._check_names()
         self._check_dynamic()
+        self._check_skipped()
         named = [given.input for given in self.ranges]
         for name in named:
             if named.count(name) > 1:
@@ -227,6 +232,13 @@ class ExportRequest:
                 raise UsageError(f"{name!r} is no name", "--input-names, --output-names", "give a,b without blanks")
             if names.count(name) > 1:
                 raise UsageError(f"the name {name!r} is there twice", "--input-names, --output-names", "name each once")
+
+    def _check_skipped(self) -> None:
+        for name in self.skip:
+            if name not in SWITCHED:
+                known = f"{', '.join(SWITCHED)} may be left out"
+                what = "is needed: an unverified artifact is no artifact" if name in STAGES else "is no stage"
+                raise UsageError(f"{name!r} {what}", "--skip", known)
 
     def _check_dynamic(self) -> None:
         axes = [(axis.input, axis.axis) for axis in self.dynamic]

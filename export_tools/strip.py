@@ -6,16 +6,12 @@ manifest's. 4. the lowest IR version that the model needs, so that older runtime
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import onnx
 
 from edge_runtime.errors import UnsupportedModel
 from edge_runtime.manifest import Port, Shape
-
-DATA_NAME = "model.onnx.data"
-MAX_INLINE_BYTES = 1_500_000_000  # protobuf ends at 2 GiB; torch's exporters grow a file while they work on it
-DATA_THRESHOLD_BYTES = 1024  # smaller tensors stay in the model's file
+from export_tools.graph_file import graphs_of
 
 # The IR version that brought a tensor type. Source: onnx/onnx.in.proto, enum Version
 _NEW_TYPES = {
@@ -30,35 +26,30 @@ _NEW_TYPES = {
 _FUNCTIONS_IR = 8  # model-local functions; same source
 
 
-def strip(
-    source: Path,
-    target: Path,
-    *,
-    inputs: Sequence[Port],
-    outputs: Mapping[str, Shape],
-    inline_bytes: int = MAX_INLINE_BYTES,
-) -> onnx.ModelProto:
-    """Read an exporter's file, write the stripped model to `target` and return it.
+def forget(model: onnx.ModelProto) -> None:
+    """Clear everything that does not compute: names of tools, doc strings, stack traces, shapes of inner values."""
+    for field in ("producer_name", "producer_version", "domain", "doc_string", "metadata_props"):
+        model.ClearField(field)
+    model.graph.name = "main"
+    for function in model.functions:
+        for field in ("doc_string", "metadata_props", "value_info"):
+            function.ClearField(field)
+        _forget_nodes(function.node)
+    for graph in graphs_of(model):
+        for field in ("doc_string", "metadata_props", "value_info"):
+            graph.ClearField(field)
+        for part in (*graph.input, *graph.output, *graph.initializer):
+            part.ClearField("doc_string")
+            part.ClearField("metadata_props")
+        _forget_nodes(graph.node)
 
-    outputs: the shape of each output by name.   inline_bytes: above it the weights go to a file beside `target`.
-    """
-    model = onnx.load(source)
-    _forget(model)
+
+def set_ports(model: onnx.ModelProto, *, inputs: Sequence[Port], outputs: Mapping[str, Shape]) -> None:
+    """Give the ports the manifest's shapes, and the model the least IR version. outputs: shapes by name."""
     ports = {port.name: port.shape for port in inputs} | dict(outputs)
     for value in (*model.graph.input, *model.graph.output):
         _set_shape(value, ports[value.name])
     model.ir_version = least_ir(model)
-    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > inline_bytes:
-        onnx.save_model(
-            model,
-            target,
-            save_as_external_data=True,
-            location=DATA_NAME,
-            size_threshold=DATA_THRESHOLD_BYTES,
-        )
-    else:
-        target.write_bytes(model.SerializeToString(deterministic=True))
-    return model
 
 
 def least_ir(model: onnx.ModelProto) -> int:
@@ -67,7 +58,7 @@ def least_ir(model: onnx.ModelProto) -> int:
         needed = int(onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True))
     except ValueError as problem:
         raise UnsupportedModel(f"unknown opset: {problem}", "the exported file", "install a newer onnx") from problem
-    types = {tensor.data_type for graph in _graphs(model) for tensor in graph.initializer}
+    types = {tensor.data_type for graph in graphs_of(model) for tensor in graph.initializer}
     types |= {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
     return max(needed, _FUNCTIONS_IR if model.functions else 0, *(_NEW_TYPES.get(kind, 0) for kind in types))
 
@@ -77,49 +68,12 @@ def opset_of(model: onnx.ModelProto) -> int:
     return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
 
 
-def _forget(model: onnx.ModelProto) -> None:
-    for field in ("producer_name", "producer_version", "domain", "doc_string", "metadata_props"):
-        model.ClearField(field)
-    model.graph.name = "main"
-    for function in model.functions:
-        for field in ("doc_string", "metadata_props", "value_info"):
-            function.ClearField(field)
-        _forget_nodes(function.node)
-    for graph in _graphs(model):
-        for field in ("doc_string", "metadata_props", "value_info"):
-            graph.ClearField(field)
-        for part in (*graph.input, *graph.output, *graph.initializer):
-            part.ClearField("doc_string")
-            part.ClearField("metadata_props")
-        _forget_nodes(graph.node)
-
-
 def _forget_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
     for node in nodes:
         node.ClearField("doc_string")
         node.ClearField("metadata_props")
         for attribute in node.attribute:
             attribute.ClearField("doc_string")
-
-
-def _graphs(model: onnx.ModelProto) -> list[onnx.GraphProto]:
-    """Return the model's graph and every graph inside of it: branches and loop bodies."""
-    found, waiting = [], [model.graph]
-    waiting += [graph for function in model.functions for graph in _inner(function.node)]
-    while waiting:
-        graph = waiting.pop()
-        found.append(graph)
-        waiting += _inner(graph.node)
-    return found
-
-
-def _inner(nodes: Iterable[onnx.NodeProto]) -> list[onnx.GraphProto]:
-    return [
-        graph
-        for node in nodes
-        for attribute in node.attribute
-        for graph in ([attribute.g] if attribute.HasField("g") else list(attribute.graphs))
-    ]
 
 
 def _set_shape(value: onnx.ValueInfoProto, shape: Shape) -> None:

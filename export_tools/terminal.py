@@ -7,8 +7,10 @@ from typing import Any, Literal, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from edge_runtime.units import duration, size
-from export_tools.pipeline import Exported, Stage
+from edge_runtime.units import count, duration, size
+from export_tools.graph_file import GraphSize
+from export_tools.pipeline import Exported
+from export_tools.stages import Stage
 
 
 @contextmanager
@@ -22,10 +24,12 @@ def stages(*, stream: TextIO, color: bool, quiet: bool) -> Iterator[Callable[[St
 
         def told(stage: Stage) -> None:
             if stage.seconds is None:
-                spinner.update(Text(f"{stage.name}: {stage.detail}"))
+                step = "" if stage.step is None else f" [{stage.step[0]}/{stage.step[1]}]"
+                spinner.update(Text(f"{stage.name}{step}: {stage.detail}"))
                 return
             taken = duration(stage.seconds * 1e9)
-            console.print(Text(f"{stage.name:<8} {taken:>7}  {stage.detail}"), soft_wrap=True)
+            parts = (stage.detail, *_effect(stage.before, stage.after))
+            console.print(Text(f"{stage.name:<8} {taken:>7}  {'; '.join(parts)}"), soft_wrap=True)
 
         yield told
 
@@ -69,6 +73,20 @@ def document(exported: Exported) -> dict[str, Any]:
         "files": [{"path": file.path, "bytes": file.bytes} for file in exported.artifact.variant().files],
         "warnings": list(exported.warnings),
     }
+
+
+def _effect(before: GraphSize | None, after: GraphSize | None) -> Iterator[str]:
+    if after is None:
+        return
+    if before is None:
+        yield f"{count(after.nodes, 'node')}, {size(after.bytes)}"
+        return
+    for one, other, text in ((before.nodes, after.nodes, _nodes), (before.bytes, after.bytes, size)):
+        yield f"{text(other)} as before" if one == other else f"{text(one)} → {text(other)}"
+
+
+def _nodes(number: float) -> str:
+    return count(int(number), "node")
 
 
 def _facts(exported: Exported) -> Iterator[tuple[str, str]]:

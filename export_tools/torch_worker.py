@@ -4,7 +4,8 @@ One JSON command a line on stdin, one JSON answer a line on stdout; arrays trave
 
 - ``open``: build the module; answer its inputs, the hash of its weights, torch's version; write the example.
 - ``probe``: run the example; answer how many outputs there are.
-- ``export``: write the ONNX file with one exporter.
+- ``export``: write the ONNX file with one exporter; where tracing is a step of its own, a line before the answer tells
+  that it is done.
 - ``answer``: run one case, in float32 as the module is, and in a float64 copy of it; tell whether forward took another
   path than for an earlier case, and where.
 - ``tied``: tell whether another index is as right an answer to a case as the module's own.
@@ -21,8 +22,9 @@ import queue
 import signal
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,7 +50,8 @@ TRACED_SIZE = 2  # a dimension traced at 1 is taken for one that broadcasts, and
 class Worker:
     """One opened module, and what the commands ask of it."""
 
-    def __init__(self, command: Mapping[str, Any]) -> None:
+    def __init__(self, command: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]) -> None:
+        self._tell = tell
         self._source: Source = open_source(SourceSpec.from_json(json.dumps(command["spec"])))
         given = None if command["example"] is None else _tensors(Path(command["example"]))
         names = tuple(command["input_names"])
@@ -124,24 +127,54 @@ class Worker:
             "dynamo": command["exporter"] == "dynamo",
         }
         if options["dynamo"]:
-            options |= {"external_data": command["external_data"], "verbose": False}
+            options |= {"external_data": True, "verbose": False}
             options["dynamic_shapes"] = self._dynamic_shapes(axes) if axes else None
         elif axes:
             options["dynamic_axes"] = _by_input(axes, lambda axis: axis.name)
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                torch.onnx.export(self._source.module, args, command["path"], **options)
+                begin = time.monotonic()
+                with self._telling_when_traced() as traced:
+                    torch.onnx.export(self._source.module, args, command["path"], **options)
             frozen = _frozen_by_tracing(caught)
             if frozen and (reason := self._depends_on_values(args, kwargs)):
-                return {"failed": None if command["allow_frozen"] else reason, "branches": frozen}
+                said = None if command["allow_frozen"] else reason
+                seconds = time.monotonic() - begin - sum(traced)
+                return {"failed": said, "branches": frozen, "path": command["path"], "seconds": seconds}
         except KeyboardInterrupt:
             raise
         except BaseException as problem:  # noqa: BLE001 - exporters raise whatever their passes meet, and so does the traced forward
             failed = {"failed": f"{type(problem).__name__}: {_first_words(problem)}"}
             place = place_in_user_code(problem) if _is_about_values(problem) else None
             return failed if place is None else {**failed, "branches": [place]}
-        return {"failed": None}
+        seconds = time.monotonic() - begin - sum(traced)
+        return {"failed": None, "path": command["path"], "seconds": seconds}
+
+    @contextlib.contextmanager
+    def _telling_when_traced(self) -> Iterator[list[float]]:
+        """Tell the parent that torch.export.export is done, as soon as it is; yield its seconds.
+
+        torch.onnx.export calls it, in circumstances of its own that `_capture_strategies.py` of torch knows, and says
+        nothing of it.
+        """
+        capture: Callable[..., Any] = torch.export.export
+        seconds: list[float] = []
+
+        def told(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - torch's own signature
+            begin = time.monotonic()
+            program = capture(*args, **kwargs)
+            if not seconds:
+                seconds.append(time.monotonic() - begin)
+                calls = sum(node.op == "call_function" for node in program.graph.nodes)
+                self._tell({"traced_s": seconds[0], "nodes": calls})
+            return program
+
+        torch.export.export = told
+        try:
+            yield seconds
+        finally:
+            torch.export.export = capture
 
     def _depends_on_values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return why the module's path depends on values, or "" when what was frozen are only sizes and constants.
@@ -272,21 +305,25 @@ def main() -> None:
     stream = os.fdopen(os.dup(0), encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_listen, args=(stream, commands), daemon=True).start()
+
+    def tell(answer: Mapping[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+
     worker: Worker | None = None
     while True:
         command = json.loads(commands.get())
         try:
             if command["do"] == "open":
-                worker = Worker(command)
+                worker = Worker(command, tell)
                 answer = worker.describe(command)
             else:
                 assert worker is not None, "open comes first"  # noqa: S101 - our parent's order, not a user's
                 answer = getattr(worker, command["do"])(command)
         except EdgeError as error:
             answer = to_document(error)
-        with contextlib.suppress(BrokenPipeError):
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
+        tell(answer)
 
 
 @contextlib.contextmanager

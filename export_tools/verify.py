@@ -88,6 +88,16 @@ def output_shapes(cases: Sequence[Case], answers: Sequence[Answers], inputs: Seq
     return found
 
 
+def refuse_invalid(model: Path, *, where: str) -> None:
+    """Run onnx's checker with full shape inference; raise ExportFailed when it refuses the file."""
+    try:
+        # as a path: models above 2 GiB keep their weights beside them
+        onnx.checker.check_model(str(model), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as problem:
+        said = " ".join(str(problem).split())[:300]
+        raise ExportFailed(f"onnx's checker refuses the file: {said}", where, "try the other exporter") from problem
+
+
 def verify(
     model: Path,
     cases: Sequence[Case],
@@ -97,13 +107,14 @@ def verify(
     where: str,
     state: Sequence[State] = (),
     tied: Tied | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Verification:
     """Return the proof that a model answers like PyTorch.
 
     Raises ExportFailed as `compared` does, ParityLost naming the worst output, its case, error and tolerance when an
     answer differs; `proof` of the error holds all of them.
     """
-    found = compared(model, cases, answers, threads=threads, where=where, state=state, tied=tied)
+    found = compared(model, cases, answers, threads=threads, where=where, state=state, tied=tied, progress=progress)
     if found.wrong:
         raise departed(found, cases, where)
     return found
@@ -118,26 +129,32 @@ def compared(
     where: str,
     state: Sequence[State] = (),
     tied: Tied | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Verification:
-    """Run onnx's checker with full shape inference, then every case in onnxruntime, and hold it against PyTorch.
+    """Run every case in onnxruntime, and hold it against PyTorch.
 
     state: what a case that follows another goes on with.   tied: judges indices that differ (argmax, topk); without
-    it they may differ where all values of the case are equal.
-    Raises ExportFailed when the file is no valid model or can't be loaded, ParityLost when there is nothing to compare.
+    it they may differ where all values of the case are equal.   progress: hears of the runs done, of how many.
+    Raises ExportFailed when the file can't be loaded, ParityLost when there is nothing to compare.
     """
-    try:
-        # as a path: models above 2 GiB keep their weights beside them
-        onnx.checker.check_model(str(model), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as problem:
-        said = " ".join(str(problem).split())[:300]
-        raise ExportFailed(f"onnx's checker refuses the file: {said}", where, "try the other exporter") from problem
     _refuse_nothing_to_compare(answers, where)
     granted = tolerances(answers)
     judge = tied or _all_equal
     # one after the other: two sessions would hold the weights twice
     written, optimised = (
-        _run_all(model, cases, answers, granted, graph=graph, threads=threads, where=where, state=state, tied=judge)
-        for graph in (AS_WRITTEN, OPTIMISED)
+        _run_all(
+            model,
+            cases,
+            answers,
+            granted,
+            graph=graph,
+            threads=threads,
+            where=where,
+            state=state,
+            tied=judge,
+            progress=lambda index: progress(before + index, 2 * len(cases)),  # noqa: B023 - called within its round
+        )
+        for before, graph in ((0, AS_WRITTEN), (len(cases), OPTIMISED))
     )
     rows = tuple(_worse(one, other) for one, other in zip(written.rows, optimised.rows, strict=True))
     proven = [row for row in rows if row.difference.ok and not row.tied]
@@ -178,13 +195,15 @@ def _run_all(
     where: str,
     state: Sequence[State],
     tied: Tied,
+    progress: Callable[[int], None],
 ) -> _Run:
     run = Runner(model, graph, threads=threads, where=where)
     names = list(answers[0].plain)
     rows: list[Row] = []
     signal, error = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     got: dict[str, Array] = {}
-    for case, answer, limits in zip(cases, answers, granted, strict=True):
+    for index, (case, answer, limits) in enumerate(zip(cases, answers, granted, strict=True)):
+        progress(index)
         fed = carried_on(case, state, got)
         try:
             got = run(fed)

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from edge_runtime import check, npz
+from edge_runtime.artifact import Artifact
 from edge_runtime.errors import OutputExists, UsageError
 from export_tools.cases import Case
 from export_tools.noise import Answers
-from export_tools.pack import MAX_GOLDEN, Contents, created, least_onnxruntime, pack
+from export_tools.pack import MAX_GOLDEN, Contents, created, least_onnxruntime, pack, write_golden
 from export_tools.pipeline import Exported
 from export_tools.request import ExportRequest, SourceSpec
 
@@ -36,25 +37,32 @@ def request(output: Path) -> ExportRequest:
     return ExportRequest(source=SourceSpec(entry="a.py:b"), output=output, name="packed", origin="a.py:b")
 
 
+def packed(output: Path, linear: Exported, rows: int, count: int, work: Path) -> Artifact:
+    made = contents(linear, rows, count)
+    return pack(request(output), made, write_golden(work, made), work)
+
+
 @pytest.mark.parametrize(
     ("rows", "count", "kept"), [(4, 3, 3), (4, 40, MAX_GOLDEN), (200_000, 5, 2), (1_000_000, 2, 1)]
 )
 def test_golden_cases_are_bounded_in_number_and_bytes_but_the_first_is_there(
     linear: Exported, tmp_path: Path, rows: int, count: int, kept: int
 ) -> None:
-    artifact = pack(request(tmp_path / "a.edge"), contents(linear, rows, count))
+    artifact = packed(tmp_path / "a.edge", linear, rows, count, tmp_path)
     assert [case.path for case in artifact.manifest.golden] == [f"golden/case-{index}.npz" for index in range(kept)]
     assert set(npz.read(artifact.path / "golden/case-0.npz")) == {"input/x", "output/output"}
 
 
 def test_a_packed_artifact_passes_its_check(linear: Exported, tmp_path: Path) -> None:
-    assert check(pack(request(tmp_path / "a.edge"), contents(linear, 4, 2)).path).ok
+    assert check(packed(tmp_path / "a.edge", linear, 4, 2, tmp_path).path).ok
 
 
-def test_what_is_there_is_not_replaced_and_nothing_half_written_stays(linear: Exported, tmp_path: Path) -> None:
+def test_what_is_there_is_not_replaced_and_nothing_half_written_stays(
+    linear: Exported, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     (tmp_path / "a.edge").mkdir()
     with pytest.raises(OutputExists):
-        pack(request(tmp_path / "a.edge"), contents(linear, 4, 1))
+        packed(tmp_path / "a.edge", linear, 4, 1, tmp_path_factory.mktemp("work"))
     assert [path.name for path in tmp_path.iterdir()] == ["a.edge"]
 
 

