@@ -8,13 +8,14 @@ from pathlib import Path
 from edge_runtime.manifest import Shape
 from export_tools import graph_file
 from export_tools.convert import Conversion, await_converted, await_traced, counted
+from export_tools.explain import Investigation
 from export_tools.graph_file import size_of
 from export_tools.reference import Answered, Opened
 from export_tools.request import ExportRequest
 from export_tools.stages import Progress, stage
 from export_tools.strip import forget, set_ports
 from export_tools.torch_process import TorchProcess
-from export_tools.verify import Tied, Verification, refuse_invalid, verify
+from export_tools.verify import Verification, refuse_invalid, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def make(
     opened: Opened,
     answered: Answered,
     outputs: Mapping[str, Shape],
-    tied: Tied,
+    doubts: Investigation,
     work: Path,
     progress: Progress,
 ) -> Candidate:
@@ -74,10 +75,14 @@ def make(
             threads=len(os.sched_getaffinity(0)),
             where=request.origin,
             state=request.state,
-            tied=tied,
+            tied=doubts.tied,
             progress=told.step,
         )
-        told.says(f"{len(answered.cases)} cases, worst error {found.worst.difference.ratio:.1%} of its tolerance")
+        more = doubts.search(files[0], found)
+        told.says(
+            f"{len(answered.cases)} cases, worst error {found.worst.difference.ratio:.1%} of its tolerance; "
+            f"{more} more inputs searched"
+        )
     return Candidate(
         Conversion(
             model=files[0],

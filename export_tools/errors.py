@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import InputError, UnsupportedModel, Verdict
 
 if TYPE_CHECKING:
-    from export_tools.verify import Verification
+    from export_tools.verify import Failing
 
 
 class SourceError(InputError):
@@ -29,10 +29,10 @@ class SourceLost(SourceError):
 class ParityLost(Verdict):
     """The exported model and PyTorch give different answers.
 
-    proof: all answers that were compared, in the process that compared them.
+    failing: the case that shows it, and all that was compared, in the process that compared it.
     """
 
-    proof: "Verification | None" = None
+    failing: "Failing | None" = None
 
 
 class ExportFailed(UnsupportedModel):

@@ -61,6 +61,24 @@ class Profile:
         """Return what each output of one case may be off by, element by element."""
         return {name: self._granted(answers, name) for name in answers.plain}
 
+    def including(self, answers: Answers) -> "Profile":
+        """Return the profile with what one more case shows of the same places."""
+        places: dict[str, Mapping[int, Array]] = {}
+        for name, known in self.places.items():
+            share, scale = _share(answers, name)
+            if share > ILL_CONDITIONED or not scale:
+                places[name] = known
+                continue
+            array, extra = answers.plain[name], _unexplained(answers, name)
+            shown = {axis: _noise_at(axis, array, extra) / scale for axis in known if axis < array.ndim}
+            places[name] = {
+                axis: np.maximum(shares, shown[axis])
+                if axis in shown and np.shape(shown[axis]) == np.shape(shares)
+                else shares
+                for axis, shares in known.items()
+            }
+        return Profile(places, self.rounding)
+
     def _granted(self, answers: Answers, name: str) -> Granted:
         array = answers.plain[name]
         if array.dtype.kind != "f":
@@ -126,15 +144,21 @@ def _noise_of_places(plain: Sequence[Array], extra: Sequence[Array], scales: Seq
     fixed = [axis for axis, seen in enumerate(sizes) if len(seen) == 1 and seen != {1}]
     found: dict[int, Array] = {}
     for axis in fixed or [-1]:
-        rest = None if axis < 0 else tuple(other for other in range(rank) if other != axis)
         shares = [
-            np.maximum(noise.max(axis=rest, initial=0), EPS * np.abs(_finite(array)).max(axis=rest, initial=0)) / scale
+            _noise_at(axis, array, noise) / scale
             for array, noise, scale in zip(plain, extra, scales, strict=True)
             if scale
         ]
         if shares:
             found[axis] = np.max(np.stack([np.asarray(share) for share in shares]), axis=0)
     return found
+
+
+def _noise_at(axis: int, array: Array, noise: Array) -> Array:
+    """Return the noise of each index of an axis, at least one rounding of what is found there; of all for axis -1."""
+    rest = None if axis < 0 else tuple(other for other in range(array.ndim) if other != axis)
+    largest = np.abs(_finite(array)).max(axis=rest, initial=0)
+    return np.asarray(np.maximum(noise.max(axis=rest, initial=0), EPS * largest))
 
 
 def _spread(places: Mapping[int, Array], shape: tuple[int, ...]) -> Array:

@@ -20,6 +20,8 @@ from export_tools import candidate, python_source, remembered
 from export_tools.candidate import Candidate
 from export_tools.convert import Conversion, ask_for_export, exporters_for
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
+from export_tools.explain import Investigation
+from export_tools.noise import profile
 from export_tools.pack import Contents, created, pack, write_golden
 from export_tools.postprocess import checked_labels, refuse_labels
 from export_tools.postprocess import parse as parse_postprocess
@@ -32,7 +34,6 @@ from export_tools.reference import (
     described_outputs,
     refuse_another,
     start,
-    tie_judge,
 )
 from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, SourceSpec, ValueRange, parse_dynamic_mapping
 from export_tools.sequences import ports_of_outputs, refuse_unlike
@@ -86,6 +87,15 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
         if request.labels is not None:
             refuse_labels(request.labels, opened.classes, outputs)
 
+        doubts = Investigation(
+            request=request,
+            opened=opened,
+            reference=reference,
+            profile=profile(answered.answers),
+            work=work,
+            threads=len(os.sched_getaffinity(0)),
+        )
+
         def attempt(child: TorchProcess, exporter: str, why: str) -> Candidate:
             return candidate.make(
                 request,
@@ -95,12 +105,12 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
                 opened=opened,
                 answered=answered,
                 outputs=shapes,
-                tied=tie_judge(opened, reference, work),
+                doubts=doubts,
                 work=work,
                 progress=progress,
             )
 
-        proven = _first_proven(request, opened, exporters, exporting, work, attempt)
+        proven = _first_proven(request, opened, exporters, exporting, work, attempt, doubts.explained)
         contents = Contents(
             conversion=proven.conversion,
             verification=proven.verification,
@@ -238,6 +248,7 @@ def _first_proven(  # noqa: PLR0917 - one call, a line above its only reader
     first: TorchProcess,
     work: Path,
     attempt: Callable[[TorchProcess, str, str], Candidate],
+    explained: Callable[[ParityLost], ParityLost],
 ) -> Candidate:
     """Return the first exporter's model that is proven; each starts from a fresh process.
 
@@ -256,7 +267,13 @@ def _first_proven(  # noqa: PLR0917 - one call, a line above its only reader
                 return attempt(child, exporter, _why(request, failures))
             except (ExportFailed, OpsetUnavailable, ParityLost) as problem:
                 failures.append((exporter, problem))
-    raise _combined(request, failures)
+    # once: the others' failures have the same input, which one file can hold
+    first_wrong = next(
+        (problem for _, problem in failures if isinstance(problem, ParityLost) and problem.failing), None
+    )
+    raise _combined(
+        request, [(name, explained(problem) if problem is first_wrong else problem) for name, problem in failures]
+    )
 
 
 def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
@@ -267,7 +284,10 @@ def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
     for kind in (ParityLost, OpsetUnavailable):
         if any(isinstance(problem, kind) for _, problem in failures):
             telling = [p for _, p in failures if isinstance(p, ParityLost | OpsetUnavailable)]
-            return kind(reasons, request.origin, "; or ".join(dict.fromkeys(problem.hint for problem in telling)))
+            error = kind(reasons, request.origin, "; or ".join(dict.fromkeys(problem.hint for problem in telling)))
+            if isinstance(error, ParityLost):
+                error.failing = next((p.failing for p in telling if isinstance(p, ParityLost) and p.failing), None)
+            return error
     hint = failures[0][1].hint if len(failures) == 1 else "rewrite what they stumble over, or try another --opset"
     return ExportFailed(f"no exporter could convert it: {reasons}", request.origin, hint)
 

@@ -151,7 +151,9 @@ def answer_cases(
     for index, case in enumerate(cases):
         progress(index, len(cases))
         try:
-            answers, told = _answer(case, opened, reference, work / f"case-{index}", compare=_compared(request, case))
+            answers, told = answer_case(
+                case, opened, reference, work / f"case-{index}", compare=_compared(request, case)
+            )
             branch: str | None = told["branch"]
             if told["untraced"]:
                 untraced = f"branches are found by answers alone, forward can't be watched: {told['untraced']}"
@@ -167,11 +169,11 @@ def answer_cases(
     watched = "none" if request.allow_frozen_branch else "path"
     for index, case in enumerate(make_sequences([case for case, _ in answered], request.state, seed=request.seed)):
         step = carried_on(case, request.state, answered[-1][1].plain)
-        answers, told = _answer(step, opened, reference, work / f"step-{index}", request.state, compare=watched)
+        answers, told = answer_case(step, opened, reference, work / f"step-{index}", request.state, compare=watched)
         if told["branch"] is not None:
             raise depends_on_values(told["branch"], request.origin, step.name)
         answered.append((step, answers))
-    again, _ = _answer(cases[0], opened, reference, work / "case-again")
+    again, _ = answer_case(cases[0], opened, reference, work / "case-again")
     if not all(_same(again.plain[name], array) for name, array in answered[0][1].plain.items()):
         raise SourceError(
             "the module answers the example differently after other inputs: it keeps state between calls",
@@ -226,7 +228,7 @@ def _compared(request: ExportRequest, case: Case) -> str:
     return "none" if case.sizes else "path"
 
 
-def _answer(
+def answer_case(
     case: Case,
     opened: Opened,
     reference: TorchProcess,
@@ -235,6 +237,11 @@ def _answer(
     *,
     compare: str = "none",
 ) -> tuple[Answers, Mapping[str, Any]]:
+    """Return PyTorch's answers to one case, and what else its process tells of it.
+
+    stem: how the names of temporary files begin.   state: what goes on where the case follows another.
+    compare: the earlier case whose path through forward this one's is held against, as `torch_worker` takes it.
+    """
     paths = {part: stem.with_suffix(f".{part}.npz") for part in ("inputs", "outputs", "precise")}
     npz.write(paths["inputs"], case.inputs)
     places = {port.name: index for index, port in enumerate(opened.inputs)}

@@ -9,6 +9,7 @@ One JSON command a line on stdin, one JSON answer a line on stdout; arrays trave
 - ``answer``: run one case, in float32 as the module is, and in a float64 copy of it; tell whether forward took another
   path than for an earlier case, and where.
 - ``tied``: tell whether another index is as right an answer to a case as the module's own.
+- ``watch``: run one case; write the fingerprint of every operator's result, and where each came from.
 
 Errors are answered as ``edge-error`` documents. The user's code may print, fork or hang: stdout is taken out of its
 reach at the level of file descriptors, and when stdin ends, nobody waits any more and the whole group leaves.
@@ -34,11 +35,14 @@ from torch.utils import _pytree
 
 from edge_runtime import npz
 from edge_runtime.errors import EdgeError, UsageError, to_document
+from edge_runtime.files import write_whole
 from export_tools import folded
 from export_tools import postprocess as postprocessing
 from export_tools import preprocess as preprocessing
 from export_tools.errors import SourceError
+from export_tools.fingerprint import FIGURES
 from export_tools.op_trace import Operation, OpTrace, departure, place_in_user_code
+from export_tools.op_values import watched
 from export_tools.request import DynamicAxis, SourceSpec
 from export_tools.source import Input, Source, inputs_of, open_source, user_code, weights_sha256
 from export_tools.ties import Choice, choices, tied
@@ -229,6 +233,24 @@ class Worker:
                 _, precise = choices(lambda: self._run(module, wide))
         return {"tied": tied(outputs[command["output"]], got, plain, precise)}
 
+    def watch(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """Write what flows through forward; answer which of the values each output is."""
+        given = _tensors(Path(command["inputs"]))
+        values, outputs = watched(
+            lambda tensors: self._run(self._source.module, tensors, keep=True), [given[name] for name in self._names]
+        )
+        samples = [value.print.sample for value in values]
+        npz.write(
+            Path(command["arrays"]),
+            {
+                "samples": np.concatenate([*samples, np.zeros(0, np.float32)]),
+                "sizes": np.array([sample.size for sample in samples], np.int64),
+                "figures": np.stack([value.print.figures for value in values]) if values else np.zeros((0, FIGURES)),
+            },
+        )
+        write_whole(Path(command["listing"]), json.dumps([value.to_document() for value in values]).encode())
+        return {"outputs": outputs}
+
     def _departure(self, tensors: list[torch.Tensor], compare: str) -> tuple[str | None, str]:
         """Return where the path through forward leaves the earlier one, and why that can't be told, if it can't."""
         if compare == "none":
@@ -257,9 +279,9 @@ class Worker:
         self._left = (self._left[0], precise)
         return True
 
-    def _run(self, module: torch.nn.Module, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    def _run(self, module: torch.nn.Module, tensors: list[torch.Tensor], *, keep: bool = False) -> list[torch.Tensor]:
         # clones: a forward that works in place must not change what the next call is given
-        args, kwargs = self._arguments([tensor.clone() for tensor in tensors])
+        args, kwargs = self._arguments(tensors if keep else [tensor.clone() for tensor in tensors])
         with user_code(self._source.entry, "forward"), torch.no_grad():
             returned = module(*args, **kwargs)
         leaves = [leaf for leaf in _pytree.tree_leaves(returned) if leaf is not None]
@@ -269,7 +291,7 @@ class Worker:
             raise SourceError(
                 f"forward returns {what}", self._source.entry, "return tensors only, from a wrapper module"
             )
-        return [leaf.detach() for leaf in leaves]
+        return leaves if keep else [leaf.detach() for leaf in leaves]
 
     def _arguments(self, tensors: list[torch.Tensor]) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
         pairs = list(zip(self._inputs, tensors, strict=True))

@@ -23,6 +23,18 @@ from export_tools.noise import WEAK_TOLERANCE, Answers, Granted, is_precise, sto
 from export_tools.sequences import carried_on
 
 AS_WRITTEN, OPTIMISED = "as written", "optimised"  # the two graphs that onnxruntime runs
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A case whose answer departs: the model, the case, its worst output, and the proof that it belongs to."""
+
+    model: Path
+    case: Case
+    row: "Row"
+    proof: "Verification"
+
+
 # Whether an integer output of a case, answered so, names another of several values that are equal within rounding
 Tied = Callable[[Case, str, Array], bool]
 
@@ -42,6 +54,12 @@ class Row:
     relative: float
     graph: str = AS_WRITTEN
     tied: bool = False
+
+    @classmethod
+    def failed(cls, case: Case, output: str, granted: Mapping[str, Granted], problem: str, graph: str) -> "Row":
+        """Return the row of an output that there is no answer for."""
+        none = Difference(ok=False, max_abs=np.inf, max_rel=np.inf, ratio=np.inf, index=(), problem=problem)
+        return cls(case.name, output, granted[output].tolerance, none, granted[output].relative, graph)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +130,11 @@ def verify(
     """Return the proof that a model answers like PyTorch.
 
     Raises ExportFailed as `compared` does, ParityLost naming the worst output, its case, error and tolerance when an
-    answer differs; `proof` of the error holds all of them.
+    answer differs; `failing` of the error holds all of them.
     """
     found = compared(model, cases, answers, threads=threads, where=where, state=state, tied=tied, progress=progress)
     if found.wrong:
-        raise departed(found, cases, where)
+        raise departed(found, cases, model, where)
     return found
 
 
@@ -208,17 +226,7 @@ def _run_all(
         try:
             got = run(fed)
         except (InvalidModel, UnsupportedModel, WrongInput) as problem:
-            failed = Difference(
-                ok=False,
-                max_abs=np.inf,
-                max_rel=np.inf,
-                ratio=np.inf,
-                index=(),
-                problem=f"onnxruntime fails: {problem.what}",
-            )
-            rows += [
-                Row(case.name, name, limits[name].tolerance, failed, limits[name].relative, graph) for name in names
-            ]
+            rows += [Row.failed(case, name, limits, f"onnxruntime fails: {problem.what}", graph) for name in names]
             continue
         for name in names:
             rows.append(judged(fed, name, got[name], answer.plain[name], limits[name], graph, tied))
@@ -268,7 +276,7 @@ def judged(  # noqa: PLR0917 - a row's own fields, in their order
     return Row(case.name, name, limits.tolerance, difference, limits.relative, graph)
 
 
-def departed(found: Verification, cases: Sequence[Case], where: str) -> ParityLost:
+def departed(found: Verification, cases: Sequence[Case], model: Path, where: str) -> ParityLost:
     """Return the error for a proof that failed, naming the worst output, its case, error and tolerance."""
     worst = max(found.wrong, key=lambda row: row.difference.ratio)
     problem = worst.difference.problem or (
@@ -279,7 +287,7 @@ def departed(found: Verification, cases: Sequence[Case], where: str) -> ParityLo
     optimiser = all(row.graph == OPTIMISED for row in found.wrong)
     if worst.difference.problem.startswith("onnxruntime fails"):
         error = ParityLost(f"PyTorch answers the case {worst.case}, {worst.difference.problem}", where, _frozen(case))
-        error.proof = found
+        error.failing = Failing(model, case, worst, found)
         return error
     error = ParityLost(
         f"the exported model is not the module: {len(found.wrong)} of {len(found.rows)} outputs differ; the worst is "
@@ -288,7 +296,7 @@ def departed(found: Verification, cases: Sequence[Case], where: str) -> ParityLo
         where,
         _frozen(case),
     )
-    error.proof = found
+    error.failing = Failing(model, case, worst, found)
     return error
 
 

@@ -234,11 +234,12 @@ def test_indices_that_differ_are_judged_and_other_outputs_are_not(model: Model) 
 def test_an_answer_that_only_the_optimiser_changes_is_told_as_such(model: Model) -> None:
     proof = compared(model(), [case("real")], [answers(X)], threads=1, where="here")
     assert [(row.graph, row.difference.ok) for row in proof.rows] == [(AS_WRITTEN, False)]
-    assert "only as" not in departed(proof, [case("real")], "here").what
+    assert "only as" not in departed(proof, [case("real")], Path("m"), "here").what
     optimised = replace(proof, rows=tuple(replace(row, graph=OPTIMISED) for row in proof.rows))
-    error = departed(optimised, [case("real")], "here")
+    error = departed(optimised, [case("real")], Path("m"), "here")
     assert error.what.endswith("and only as onnxruntime optimises the graph")
-    assert error.proof is optimised
+    assert error.failing is not None
+    assert (error.failing.proof, error.failing.case.name, error.failing.row.output) == (optimised, "real", "y")
 
 
 def test_the_profile_of_some_cases_grants_tolerances_to_others() -> None:

@@ -218,3 +218,44 @@ class Ranks(nn.Module):
 
 def ranks() -> tuple[nn.Module, Tensor]:
     return Ranks(), torch.linspace(0, 1, 24).reshape(2, 12)
+
+
+class Convolved(nn.Module):
+    """Layers that an exporter merges, and a line for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.norm, self.head = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(8, 5)
+        self.reads = False
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.norm(self.conv(image))
+        x = torch.relu(x).mean((2, 3))
+        if self.reads:
+            x = x * (1 + x.detach().numpy().max())  # a number that tracing can't see being read
+        x = self.head(x)
+        scores: Tensor = x.softmax(1)
+        return scores
+
+
+def convolved() -> tuple[Convolved, Tensor]:
+    return Convolved(), torch.linspace(-1, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8).sin()
+
+
+def convolved_and_read() -> tuple[nn.Module, Tensor]:
+    module, example = convolved()
+    module.reads = True
+    return module, example
+
+
+class ReadsSparsity(nn.Module):
+    """Decides by what Python reads behind torch's back, and alike for everything but a sparse input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        share = (x.detach().numpy() == 0).mean()
+        return x * (2.0 if 0 < share < 1 else 1.0)
+
+
+def reads_sparsity() -> tuple[nn.Module, Tensor]:
+    return ReadsSparsity(), torch.linspace(1, 2, 60).reshape(3, 20)

@@ -1,0 +1,109 @@
+"""A failed proof, as people need it: a small input that shows it, where the graph leaves the module, and a replay."""
+
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge_runtime import npz
+from edge_runtime.errors import EdgeError
+from export_tools import departure
+from export_tools.cases import Case
+from export_tools.errors import ParityLost
+from export_tools.noise import Profile
+from export_tools.reference import Opened, tie_judge
+from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest
+from export_tools.torch_process import TorchProcess
+from export_tools.trials import Inputs, Trial, searched, shrink
+from export_tools.verify import AS_WRITTEN, OPTIMISED, Runner, Tied, Verification, departed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Investigation:
+    """What it takes to try one more input: the module's process, and what its answers to the cases showed."""
+
+    request: ExportRequest
+    opened: Opened
+    reference: TorchProcess
+    profile: Profile
+    work: Path
+    threads: int
+
+    @property
+    def tied(self) -> Tied:
+        """What judges an index that differs."""
+        return tie_judge(self.opened, self.reference, self.work)
+
+    def search(self, model: Path, found: Verification) -> int:
+        """Try more inputs after all cases have passed; return how many. Raises ParityLost for the first that fails."""
+        trial = self._trial(model, OPTIMISED)
+        count = 0
+        for name, inputs in searched(
+            self.opened.example, self.opened.inputs, self.request.dynamic, seed=self.request.seed
+        ):
+            row = trial(inputs, name=name)
+            count += 1
+            if row is not None:
+                row = self._trial(model, AS_WRITTEN)(inputs, name=name) or row
+                wrong = replace(found, rows=(*found.rows, row))
+                raise departed(wrong, [Case(name, inputs, {})], model, self.request.origin)
+        return count
+
+    def explained(self, problem: ParityLost) -> ParityLost:
+        """Return the error with the first operator that departs, and a small failing input with its replay.
+
+        The input is written beside the output as NAME-failing.npz. A step of a sequence is left as it is: it fails by
+        what came before it.
+        """
+        failing = problem.failing
+        if failing is None or failing.case.follows:
+            return problem
+        small: Inputs = failing.case.inputs
+        row = failing.row
+        try:
+            trial = self._trial(failing.model, failing.row.graph)
+            small = shrink(small, self.opened.inputs, self.request.dynamic, lambda inputs: trial(inputs) is not None)
+            row = trial(small) or row
+        except EdgeError:  # the module's process died on the way, say: what was found until then still tells
+            row = failing.row
+        path = self.request.output.absolute().with_name(f"{self.request.name}-failing.npz")
+        npz.write(path, small)
+        smaller = replace(failing, case=Case(failing.case.name, small, failing.case.sizes), row=row)
+        found = None
+        if failing.row.graph == AS_WRITTEN:
+            found = departure.find(smaller, self.reference, self.opened.output_names, work=self.work)
+        told = ParityLost(
+            f"{problem.what}; {found}" if found else problem.what,
+            problem.where,
+            f"{problem.hint}; a small input that shows it is in {path}, replay it: {replay(self.request, path)}",
+        )
+        told.failing = failing
+        return told
+
+    def _trial(self, model: Path, graph: str) -> Trial:
+        return Trial(
+            self.opened,
+            self.reference,
+            self.work,
+            Runner(model, graph, threads=self.threads, where=self.request.origin),
+            graph,
+            self.profile,
+            self.tied,
+            self.request.origin,
+            self.request.allow_frozen_branch,
+        )
+
+
+def replay(request: ExportRequest, data: Path) -> str:
+    """Return the command that exports again with a failing input among the cases."""
+    words = ["edge", "export", request.source.entry, "-o", str(request.output), "--data", str(data)]
+    for flag, value in (("--weights", request.source.weights), ("--import-from", request.source.import_from)):
+        words += [flag, value] if value is not None else []
+    for axis in request.dynamic:
+        limits = "" if axis.high is None else f":{axis.low}..{axis.high}/{axis.step}"
+        words += ["--dynamic", f"{axis.input}:{axis.axis}={axis.name}{limits}"]
+    for given in request.ranges:
+        words += ["--range", f"{given.input}={given.low:g}..{given.high:g}"]
+    words += ["--opset", str(request.opset)] if request.opset != DEFAULT_OPSET else []
+    words += ["--exporter", request.exporter] if request.exporter != AUTO else []
+    words += ["--trust-pickle"] if request.source.trust_pickle else []
+    return shlex.join(words)
