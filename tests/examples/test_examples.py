@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,16 @@ def test_a_trained_network_classifies_every_held_back_digit_alike_everywhere(tmp
     assert len(set(rights)) == 1
     assert rights[0] > 430  # of 450: a network that learnt nothing gets 45
     assert "0 samples are classified differently" in told
+    units = ("--preprocess", f"{digits / 'units.toml'}", "--range", "image=0..16", "--postprocess", "softmax,top3")
+    named = ("--labels", f"{digits / 'labels.txt'}", "--dynamic", "image:0=batch", "--output-names", "scores,digits")
+    weights = (f"{digits / 'model.py'}:build", "--weights", "digits.pt")
+    run("-m", "edge_runtime", "export", *weights, *units, *named, "-o", "bytes.edge", folder=tmp_path)
+    told = run(digits / "raw_bytes.py", tmp_path, folder=tmp_path)
+    assert "256 bytes a digit as floats, 64 as they come\n0 of 450 digits are named differently" in told
+    np.save(tmp_path / "one.npy", np.rint(np.load(tmp_path / "held-back.npz")["image"][0] * 16).astype("u1"))
+    told = run("-m", "edge_runtime", "run", "bytes.edge", "--input", "image=one.npy", "--top", "1", folder=tmp_path)
+    label = int(np.load(tmp_path / "held-back.npz")["label"][0])
+    assert told.split()[-1] == (digits / "labels.txt").read_text().split()[label]
 
 
 def test_the_demo_refuses_a_folder_that_it_did_not_make(tmp_path: Path) -> None:
