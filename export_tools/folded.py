@@ -5,6 +5,7 @@ does: in float32, in its float64 copy, in both exporters, and in a benchmark. Ru
 """
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,10 +117,17 @@ def finished(scores: torch.Tensor, step: Postprocess) -> list[torch.Tensor]:
 
 
 def raw_example(
-    tensors: Sequence[torch.Tensor], inputs: Sequence[str], preprocess: Sequence[Preprocess], *, seed: int, where: str
+    tensors: Sequence[torch.Tensor],
+    inputs: Sequence[str],
+    preprocess: Sequence[Preprocess],
+    *,
+    ranges: Mapping[str, tuple[float, float]],
+    seed: int,
+    where: str,
 ) -> list[torch.Tensor]:
     """Return an example in raw units for one in the module's own: random values of the same sizes.
 
+    ranges: the values that an input is meant to take, by name; else all that its dtype holds.
     Raises SourceError when the module takes another number of channels, or the size of the frames is anybody's.
     """
     found = list(tensors)
@@ -140,7 +148,8 @@ def raw_example(
             sizes = dict(zip("nchw", shape, strict=True))
             shape = tuple(sizes[axis] for axis in form.layout)
         dtype = {"uint8": torch.uint8, "int16": torch.int16}[form.dtype]
-        found[place] = torch.randint(form.low, form.high + 1, shape, dtype=dtype, generator=generator)
+        low, high = ranges.get(name, step.values)
+        found[place] = torch.randint(math.ceil(low), math.floor(high) + 1, shape, dtype=dtype, generator=generator)
     return found
 
 

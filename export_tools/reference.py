@@ -62,6 +62,7 @@ def ask_to_open(request: ExportRequest, child: TorchProcess, work: Path, *, prec
             "output_names": list(request.output_names),
             "preprocess": [str(one) for one in request.preprocess],
             "postprocess": [] if request.postprocess is None else [str(request.postprocess)],
+            "ranges": {one.input: (one.low, one.high) for one in request.all_ranges},
             "seed": request.seed,
             "precise": precise,
             "example_out": str(work / f"example-{precise}.npz"),

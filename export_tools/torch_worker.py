@@ -76,17 +76,18 @@ class Worker:
             inputs=self._names,
             outputs=command.get("output_names", ()),
         )
-        self._take_raw(preprocess, made=given is None, seed=command.get("seed", 0))
+        self._take_raw(preprocess, command, made=given is None)
         # before the first forward: what a module caches on the way would stay float32 in a later copy
         self._precise = _float64(self._source.module) if command["precise"] else None
         self._left: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         self._paths: dict[object, list[Operation]] = {}  # what the first case of some sizes ran
 
-    def _take_raw(self, steps: tuple[preprocessing.Preprocess, ...], *, made: bool, seed: int) -> None:
+    def _take_raw(self, steps: tuple[preprocessing.Preprocess, ...], command: Mapping[str, Any], *, made: bool) -> None:
         """Hold the example against the form its inputs come in; make a raw one of the module's own."""
         entry, tensors = self._source.entry, [one.tensor for one in self._inputs]
         if made:
-            tensors = folded.raw_example(tensors, self._names, steps, seed=seed, where=entry)
+            ranges, seed = command.get("ranges", {}), command.get("seed", 0)
+            tensors = folded.raw_example(tensors, self._names, steps, ranges=ranges, seed=seed, where=entry)
             pairs = zip(self._inputs, tensors, strict=True)
             self._inputs = tuple(Input(one.name, one.positional, tensor) for one, tensor in pairs)
         by_name = dict(zip(self._names, tensors, strict=True))
