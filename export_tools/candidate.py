@@ -1,99 +1,150 @@
-"""One exporter's model, from its trace to its proof: trace → convert → strip → check → verify."""
+"""One model on its way: converted by an exporter or adopted, then fold → shapes → strip → check → verify."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_runtime.manifest import Shape
+import onnx
+
+from edge_runtime.manifest import Port, Shape
 from export_tools import graph_file
-from export_tools.convert import Conversion, await_converted, await_traced, counted
+from export_tools.convert import Conversion, Written, await_converted, await_traced, counted
+from export_tools.errors import ExportFailed, ParityLost
 from export_tools.explain import Investigation
 from export_tools.graph_file import size_of
-from export_tools.reference import Answered, Opened
+from export_tools.passes import SHAPES, Pass, Passed, apply
+from export_tools.reference import Answered
 from export_tools.request import ExportRequest
 from export_tools.stages import Progress, stage
-from export_tools.strip import forget, set_ports
+from export_tools.strip import forget, least_ir, set_ports
 from export_tools.torch_process import TorchProcess
 from export_tools.verify import Verification, refuse_invalid, verify
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that is proven, and how."""
+    """A model that is proven, and how. warnings: passes that were dropped on the way."""
 
     conversion: Conversion
     verification: Verification
+    warnings: tuple[str, ...]
 
 
-def make(
-    request: ExportRequest,
-    child: TorchProcess,
-    exporter: str,
-    why: str,
-    *,
-    opened: Opened,
-    answered: Answered,
-    outputs: Mapping[str, Shape],
-    doubts: Investigation,
-    work: Path,
-    progress: Progress,
-) -> Candidate:
-    """Await what a child was asked to export, make it ours and prove it. The files are in `work`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What every candidate of one export is held against. outputs: shapes by name.   doubts: judges ties, searches on."""
+
+    request: ExportRequest
+    inputs: tuple[Port, ...]
+    outputs: Mapping[str, Shape]
+    answered: Answered
+    doubts: Investigation
+    passes: Sequence[Pass]
+    work: Path
+    progress: Progress
+
+
+def converted(proof: Proof, child: TorchProcess, exporter: str, why: str) -> Candidate:
+    """Await what a child was asked to export, make it ours and prove it.
 
     Raises ExportFailed, OpsetUnavailable or ParityLost: another exporter may do better.
     """
-    with stage(progress, "trace", exporter) as told:
+    with stage(proof.progress, "trace", exporter) as told:
         traced = await_traced(child, exporter)
         told.says(f"{exporter}: {traced.detail}")
         told.took(traced.seconds)
-    with stage(progress, "convert", exporter) as told:
+    with stage(proof.progress, "convert", exporter) as told:
         written = await_converted(
-            child, exporter, traced, opset=request.opset, inputs=opened.inputs, outputs=list(outputs)
+            child, exporter, traced, opset=proof.request.opset, inputs=proof.inputs, outputs=list(proof.outputs)
         )
-        graph = written.graph
         told.says(f"{exporter}, opset {written.opset}")
         told.took(written.seconds)
-        told.did(None, size_of(graph))
-    before = size_of(graph)
+        told.did(None, size_of(written.graph))
+    return proven(proof, written, exporter, why)
+
+
+def proven(proof: Proof, written: Written, exporter: str, why: str) -> Candidate:
+    """Fold a graph, infer its shapes, strip, check and verify it; a pass that spoils the proof is undone."""
+    set_ports(written.graph, inputs=proof.inputs, outputs=proof.outputs)
+    passed = Passed(written.graph, (), ())
+    for name, passes in (("fold", proof.passes), ("shapes", (SHAPES,))):
+        if name not in proof.request.skip:
+            passed = _passed(proof, written, passed, name, passes)
+    try:
+        return _finished(proof, written, passed, exporter, why)
+    except (ExportFailed, ParityLost):
+        if not passed.kept:
+            raise
+        # each was right on the cases it was tried with; without them all the exporter's own graph has its chance
+        named = ", ".join(passed.kept)
+        dropped = f"the graph passes {named} are dropped: together they spoil a case that the graph without them passes"
+        return _finished(proof, written, Passed(written.graph, (), (*passed.dropped, dropped)), exporter, why)
+
+
+def _passed(proof: Proof, written: Written, before: Passed, name: str, passes: Sequence[Pass]) -> Passed:
+    with stage(proof.progress, name, "; ".join(f"{one.name} {one.does}" for one in passes)) as told:
+        after = apply(
+            before.graph,
+            written.folder,
+            passes,
+            cases=proof.answered.cases,
+            answers=proof.answered.answers,
+            tied=proof.doubts.tied,
+            threads=_threads(),
+            where=proof.request.origin,
+        )
+        told.says(f"kept {', '.join(after.kept)}" if after.kept else "nothing to change")
+        told.did(size_of(before.graph), size_of(after.graph))
+    return Passed(after.graph, (*before.kept, *after.kept), (*before.dropped, *after.dropped))
+
+
+def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why: str) -> Candidate:
+    request, cases = proof.request, proof.answered.cases
+    graph = onnx.ModelProto()
+    graph.CopyFrom(passed.graph)
     if "strip" not in request.skip:
-        with stage(progress, "strip", "paths, stack traces, shapes of one example") as told:
+        with stage(proof.progress, "strip", "paths and stack traces of this machine, names of tools") as told:
+            before = size_of(graph)
             forget(graph)
             told.did(before, size_of(graph))
-    set_ports(graph, inputs=opened.inputs, outputs=outputs)
-    home = work / exporter
-    home.mkdir()
-    with stage(progress, "check", "onnx's checker, with full shape inference") as told:
+    graph.ir_version = least_ir(graph)
+    home = proof.work / exporter
+    home.mkdir(exist_ok=True)
+    with stage(proof.progress, "check", "onnx's checker, with full shape inference") as told:
         files = graph_file.write(graph, written.folder, home / "model.onnx")
         refuse_invalid(files[0], where=request.origin)
         told.says(f"valid, opset {written.opset}, IR {graph.ir_version}")
-    with stage(progress, "verify", f"{len(answered.cases)} cases in onnxruntime") as told:
+    with stage(proof.progress, "verify", f"{len(cases)} cases in onnxruntime") as told:
         found = verify(
             files[0],
-            answered.cases,
-            answered.answers,
-            threads=len(os.sched_getaffinity(0)),
+            cases,
+            proof.answered.answers,
+            threads=_threads(),
             where=request.origin,
             state=request.state,
-            tied=doubts.tied,
+            tied=proof.doubts.tied,
             progress=told.step,
         )
-        more = doubts.search(files[0], found)
+        more = proof.doubts.search(files[0], found)
         told.says(
-            f"{len(answered.cases)} cases, worst error {found.worst.difference.ratio:.1%} of its tolerance; "
+            f"{len(cases)} cases, worst error {found.worst.difference.ratio:.1%} of its tolerance; "
             f"{more} more inputs searched"
         )
-    return Candidate(
-        Conversion(
-            model=files[0],
-            exporter=exporter,
-            why=why,
-            opset_asked=request.opset,
-            opset_written=written.opset,
-            ir_by_exporter=written.ir,
-            ir=graph.ir_version,
-            operators=counted(graph),
-            frozen=written.frozen,
-        ),
-        found,
+    conversion = Conversion(
+        model=files[0],
+        exporter=exporter,
+        why=why,
+        opset_asked=request.opset,
+        opset_written=written.opset,
+        ir_by_exporter=written.ir,
+        ir=graph.ir_version,
+        operators=counted(graph),
+        passes=passed.kept,
+        frozen=written.frozen,
     )
+    return Candidate(conversion, found, passed.dropped)
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0))

@@ -21,7 +21,8 @@ from export_tools.torch_process import TorchProcess
 class Conversion:
     """One ONNX file as it goes into the artifact.
 
-    why: why this exporter wrote it, as a sentence.   frozen: where it holds one path of a forward that has several.
+    why: why this exporter's graph was taken, as a sentence.   passes: the graph passes that changed it.
+    frozen: where it holds one path of a forward that has several.
     """
 
     model: Path
@@ -32,6 +33,7 @@ class Conversion:
     ir_by_exporter: int
     ir: int
     operators: tuple[tuple[str, int], ...]
+    passes: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
 
 

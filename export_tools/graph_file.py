@@ -25,7 +25,7 @@ PAGE_BYTES = 4096  # what a mapped tensor has to begin at; source: onnx.proto, T
 
 @dataclass(frozen=True, slots=True)
 class GraphSize:
-    """How large a graph is: its nodes with those of inner graphs and functions, and its bytes with the weights."""
+    """How large a graph is: its nodes, with those of inner graphs and of functions, and its bytes with the weights."""
 
     nodes: int
     bytes: int
@@ -41,15 +41,8 @@ def read(path: Path) -> onnx.ModelProto:
         model = onnx.load(path, load_external_data=False)
     except (OSError, DecodeError) as problem:
         raise InvalidModel(f"it is no ONNX file: {problem}", str(path), "try the other exporter") from problem
-    inline = [t for t in tensors_of(model) if not uses_external_data(t) and len(t.raw_data) >= BESIDE_BYTES]
-    if inline:
-        taken = {ExternalDataInfo(t).location for t in tensors_of(model) if uses_external_data(t)}
-        name = DATA_NAME if DATA_NAME not in taken else f"{path.stem}-own.data"
-        with (path.parent / name).open("wb") as stream:
-            for tensor in inline:
-                content = tensor.raw_data
-                _refer(tensor, name, _padded(stream, len(content)), len(content))
-                stream.write(content)
+    taken = {ExternalDataInfo(t).location for t in tensors_of(model) if uses_external_data(t)}
+    move_out(model, path.parent, DATA_NAME if DATA_NAME not in taken else f"{path.stem}-own.data")
     for tensor in tensors_of(model):
         if uses_external_data(tensor):
             source, offset, length = place_of(tensor, path.parent)
@@ -58,9 +51,41 @@ def read(path: Path) -> onnx.ModelProto:
     return model
 
 
+def move_out(model: onnx.ModelProto, folder: Path, name: str) -> None:
+    """Move the large weights that are in the graph to a new file of this name in its folder."""
+    inline = [t for t in tensors_of(model) if not uses_external_data(t) and len(t.raw_data) >= BESIDE_BYTES]
+    if not inline:
+        return
+    with (folder / name).open("wb") as stream:
+        for tensor in inline:
+            content = tensor.raw_data
+            _refer(tensor, name, _padded(stream, len(content)), len(content))
+            stream.write(content)
+
+
+def bring_in(model: onnx.ModelProto, folder: Path) -> None:
+    """Take all weights into the graph itself."""
+    for tensor in tensors_of(model):
+        if uses_external_data(tensor):
+            _bring_in(tensor, *place_of(tensor, folder))
+
+
 def size_of(model: onnx.ModelProto) -> GraphSize:
     """Return how large the graph is with all its weights."""
-    nodes = sum(len(graph.node) for graph in graphs_of(model)) + sum(len(one.node) for one in model.functions)
+    functions = {(one.domain, one.name): one for one in model.functions}
+    counted: dict[tuple[str, str], int] = {}
+
+    def nodes_of(nodes: Iterable[onnx.NodeProto]) -> int:
+        total = 0
+        for node in nodes:
+            name = (node.domain, node.op_type)
+            if name in functions and name not in counted:
+                counted[name] = 0  # a function that calls itself is no model: it ends here, and the checker says so
+                counted[name] = nodes_of(functions[name].node)
+            total += counted.get(name, 1) + sum(nodes_of(graph.node) for graph in _inner([node]))
+        return total
+
+    nodes = nodes_of(model.graph.node)
     beside = sum(ExternalDataInfo(t).length or 0 for t in tensors_of(model) if uses_external_data(t))
     return GraphSize(nodes, model.ByteSize() + beside)
 
@@ -75,15 +100,13 @@ def write(
     """
     written = onnx.ModelProto()
     written.CopyFrom(model)
-    outside = [tensor for tensor in tensors_of(written) if uses_external_data(tensor)]
     if size_of(model).bytes <= inline_bytes:
-        for tensor in outside:
-            _bring_in(tensor, *place_of(tensor, folder))
+        bring_in(written, folder)
         target.write_bytes(written.SerializeToString(deterministic=True))
         return (target,)
     data = target.with_name(DATA_NAME)
     with data.open("wb") as stream:
-        for tensor in outside:
+        for tensor in (one for one in tensors_of(written) if uses_external_data(one)):
             source, offset, length = place_of(tensor, folder)
             start = _padded(stream, length)
             with source.open("rb") as weights:

@@ -1,11 +1,12 @@
 """An export, in order: open and answer, then the stages (`request.STAGES`).
 
-trace → convert → strip → check → verify of each exporter (`candidate`), goldens → package of the artifact (`pack`).
+trace → convert → fold → shapes → strip → check → verify of each exporter (`candidate`), then goldens → package of the
+artifact (`pack`).
 """
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +17,15 @@ from edge_runtime.artifact import Artifact, is_only_an_artifact
 from edge_runtime.errors import EdgeError, Unwritable
 from edge_runtime.manifest import GoldenCase, State
 from edge_runtime.units import size
-from export_tools import candidate, python_source, remembered
-from export_tools.candidate import Candidate
+from export_tools import python_source, remembered
+from export_tools.candidate import Candidate, Proof, converted
+from export_tools.choice import best
 from export_tools.convert import Conversion, ask_for_export, exporters_for
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
 from export_tools.explain import Investigation
 from export_tools.noise import profile
 from export_tools.pack import Contents, created, pack, write_golden
+from export_tools.passes import FOLD, Pass
 from export_tools.postprocess import checked_labels, refuse_labels
 from export_tools.postprocess import parse as parse_postprocess
 from export_tools.preprocess import parse as parse_preprocess
@@ -60,8 +63,8 @@ class Exported:
 Failure = tuple[str, EdgeError]  # an exporter and why it was not the one
 
 
-def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Exported:
-    """Export, verify and write one artifact.
+def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: Sequence[Pass] = FOLD) -> Exported:
+    """Export, verify and write one artifact. passes: what the stage fold tries, in order.
 
     Raises OutputExists or Unwritable before any work, SourceError for a source that can't serve, ExportFailed or
     OpsetUnavailable when no exporter can, ParityLost when the model answers differently; then nothing is written.
@@ -77,7 +80,13 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
             ask_to_open(request, exporting, work, precise=False)
             opened = await_opened(request, reference, exporting, work)
             told.says(", ".join(f"{port.name} {port}" for port in opened.inputs))
-        _ask(request, exporting, exporters[0], opened, work)  # works while the reference answers
+        # they work while the reference answers
+        _ask(request, exporting, exporters[0], opened, work)
+        waiting = {exporters[0]: exporting}
+        for exporter in exporters[1:]:
+            waiting[exporter] = children.enter_context(start(request))
+            ask_to_open(request, waiting[exporter], work, precise=False)
+            _ask(request, waiting[exporter], exporter, opened, work)
         with stage(progress, "answer", "the cases in PyTorch") as told:
             answered = answer_cases(request, opened, reference, work, told.step)
             told.says(f"{len(answered.cases)} cases, PyTorch {opened.torch_version}")
@@ -86,7 +95,6 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
         refuse_unlike(request.state, opened.inputs, outputs)
         if request.labels is not None:
             refuse_labels(request.labels, opened.classes, outputs)
-
         doubts = Investigation(
             request=request,
             opened=opened,
@@ -95,22 +103,17 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
             work=work,
             threads=len(os.sched_getaffinity(0)),
         )
-
-        def attempt(child: TorchProcess, exporter: str, why: str) -> Candidate:
-            return candidate.make(
-                request,
-                child,
-                exporter,
-                why,
-                opened=opened,
-                answered=answered,
-                outputs=shapes,
-                doubts=doubts,
-                work=work,
-                progress=progress,
-            )
-
-        proven = _first_proven(request, opened, exporters, exporting, work, attempt, doubts.explained)
+        proof = Proof(
+            request=request,
+            inputs=opened.inputs,
+            outputs=shapes,
+            answered=answered,
+            doubts=doubts,
+            passes=passes,
+            work=work,
+            progress=progress,
+        )
+        proven = _best(proof, opened, waiting)
         contents = Contents(
             conversion=proven.conversion,
             verification=proven.verification,
@@ -135,7 +138,7 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None) -> Expor
         artifact=artifact,
         conversion=proven.conversion,
         verification=proven.verification,
-        warnings=(*answered.left_out, *proven.verification.warnings, *notes),
+        warnings=(*answered.left_out, *proven.warnings, *proven.verification.warnings, *notes),
     )
 
 
@@ -241,39 +244,39 @@ def _with_steps(request: ExportRequest) -> SourceSpec:
     return replace(request.source, preprocess=steps, postprocess=None if post is None else str(post))
 
 
-def _first_proven(  # noqa: PLR0917 - one call, a line above its only reader
-    request: ExportRequest,
-    opened: Opened,
-    exporters: Sequence[str],
-    first: TorchProcess,
-    work: Path,
-    attempt: Callable[[TorchProcess, str, str], Candidate],
-    explained: Callable[[ParityLost], ParityLost],
-) -> Candidate:
-    """Return the first exporter's model that is proven; each starts from a fresh process.
+def _best(proof: Proof, opened: Opened, waiting: Mapping[str, TorchProcess]) -> Candidate:
+    """Return the best model that is proven; each exporter works in a process of its own.
 
     A module that caches something at its first forward exports rightly once, and frozen the second time.
     """
+    request = proof.request
+    found: list[Candidate] = []
     failures: list[Failure] = []
-    for exporter in exporters:
-        with ExitStack() as children:
-            child = first
-            if failures:
-                child = children.enter_context(start(request))
-                ask_to_open(request, child, work, precise=False)
-                refuse_another(opened.weights_sha256, child.answer()["weights_sha256"], request.origin)
-                _ask(request, child, exporter, opened, work)
-            try:
-                return attempt(child, exporter, _why(request, failures))
-            except (ExportFailed, OpsetUnavailable, ParityLost) as problem:
-                failures.append((exporter, problem))
-    # once: the others' failures have the same input, which one file can hold
-    first_wrong = next(
-        (problem for _, problem in failures if isinstance(problem, ParityLost) and problem.failing), None
-    )
-    raise _combined(
-        request, [(name, explained(problem) if problem is first_wrong else problem) for name, problem in failures]
-    )
+    for index, (exporter, child) in enumerate(waiting.items()):
+        if index:
+            refuse_another(opened.weights_sha256, child.answer()["weights_sha256"], request.origin)
+        try:
+            found.append(converted(proof, child, exporter, "asked for"))
+        except (ExportFailed, OpsetUnavailable, ParityLost) as problem:
+            failures.append((exporter, problem))
+    if not found:
+        # once: the others' failures have the same input, which one file can hold
+        first_wrong = next(
+            (problem for _, problem in failures if isinstance(problem, ParityLost) and problem.failing), None
+        )
+        explained = proof.doubts.explained
+        raise _combined(
+            request, [(name, explained(problem) if problem is first_wrong else problem) for name, problem in failures]
+        )
+    if failures:
+        why = "; ".join(f"{exporter} failed: {problem.what}" for exporter, problem in failures)
+        return replace(found[0], conversion=replace(found[0].conversion, why=why))
+    if len(found) == 1:
+        return found[0]
+    with stage(proof.progress, "choose", "both models on one thread, in turns") as told:
+        choice = best(found[0], found[1], proof.answered.cases[0], where=request.origin)
+        told.says(str(choice))
+    return choice.candidate
 
 
 def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
@@ -290,14 +293,6 @@ def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
             return error
     hint = failures[0][1].hint if len(failures) == 1 else "rewrite what they stumble over, or try another --opset"
     return ExportFailed(f"no exporter could convert it: {reasons}", request.origin, hint)
-
-
-def _why(request: ExportRequest, failures: Sequence[Failure]) -> str:
-    if failures:
-        return "; ".join(f"{exporter} failed: {problem.what}" for exporter, problem in failures)
-    if request.exporter != AUTO:
-        return "asked for"
-    return f"the first choice for opset {request.opset}"
 
 
 def _ask(request: ExportRequest, child: TorchProcess, exporter: str, opened: Opened, work: Path) -> None:

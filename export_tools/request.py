@@ -19,8 +19,8 @@ AUTO = "auto"
 DEFAULT_OPSET = 18
 LEAST_OPSET, LARGEST_OPSET = 7, 100  # torch writes nothing older; a typing error is caught before a child is started
 DEFAULT_TIMEOUT_S = 600.0
-STAGES = ("trace", "convert", "strip", "check", "verify", "goldens", "package")
-SWITCHED = ("strip", "goldens")  # the others make the artifact, or make it a proven one
+STAGES = ("trace", "convert", "fold", "shapes", "strip", "check", "verify", "goldens", "package")
+SWITCHED = ("fold", "shapes", "strip", "goldens")  # the others make the artifact, or make it a proven one
 DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 MAX_EXAMPLE_ELEMENTS = 2**28  # 1 GiB of float32: a mistyped shape must not take the machine down
 

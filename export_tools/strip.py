@@ -1,8 +1,8 @@
 """Make an exporter's file ours: nothing in it but the model, its ports named and shaped as the manifest says.
 
-Rules: 1. no metadata, doc strings or stack traces, which hold paths of the machine that exported. 2. no shapes of
-inner values: an exporter writes those of its one example, and onnxruntime believes them. 3. the ports' shapes are the
-manifest's. 4. the lowest IR version that the model needs, so that older runtimes take it. 5. the same bytes each time.
+Rules: 1. no metadata, doc strings or stack traces, which hold paths of the machine that exported. 2. no shapes but
+those that follow from the ports', which are the manifest's. 3. the lowest IR version that the model needs, so that
+older runtimes take it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,29 +27,33 @@ _FUNCTIONS_IR = 8  # model-local functions; same source
 
 
 def forget(model: onnx.ModelProto) -> None:
-    """Clear everything that does not compute: names of tools, doc strings, stack traces, shapes of inner values."""
+    """Clear everything that tells where a model was made: names of tools, doc strings, stack traces."""
     for field in ("producer_name", "producer_version", "domain", "doc_string", "metadata_props"):
         model.ClearField(field)
     model.graph.name = "main"
     for function in model.functions:
-        for field in ("doc_string", "metadata_props", "value_info"):
+        for field in ("doc_string", "metadata_props"):
             function.ClearField(field)
         _forget_nodes(function.node)
     for graph in graphs_of(model):
-        for field in ("doc_string", "metadata_props", "value_info"):
+        for field in ("doc_string", "metadata_props"):
             graph.ClearField(field)
-        for part in (*graph.input, *graph.output, *graph.initializer):
+        for part in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
             part.ClearField("doc_string")
             part.ClearField("metadata_props")
         _forget_nodes(graph.node)
 
 
 def set_ports(model: onnx.ModelProto, *, inputs: Sequence[Port], outputs: Mapping[str, Shape]) -> None:
-    """Give the ports the manifest's shapes, and the model the least IR version. outputs: shapes by name."""
+    """Give the ports the manifest's shapes. outputs: shapes by name.
+
+    Shapes of inner values go: an exporter writes those of its one example, and onnxruntime believes them.
+    """
+    for part in (*graphs_of(model), *model.functions):
+        part.ClearField("value_info")
     ports = {port.name: port.shape for port in inputs} | dict(outputs)
     for value in (*model.graph.input, *model.graph.output):
         _set_shape(value, ports[value.name])
-    model.ir_version = least_ir(model)
 
 
 def least_ir(model: onnx.ModelProto) -> int:

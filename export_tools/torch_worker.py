@@ -132,7 +132,7 @@ class Worker:
             "dynamo": command["exporter"] == "dynamo",
         }
         if options["dynamo"]:
-            options |= {"external_data": True, "verbose": False}
+            options |= {"external_data": True, "verbose": False, "optimize": False}
             options["dynamic_shapes"] = self._dynamic_shapes(axes) if axes else None
         elif axes:
             options["dynamic_axes"] = _by_input(axes, lambda axis: axis.name)

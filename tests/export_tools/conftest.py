@@ -51,6 +51,8 @@ def requested(spec: Callable[..., SourceSpec]) -> Requested:
         name: str, output: Path, *, dynamic: tuple[str, ...] = (), example: tuple[str, ...] = (), **options: Any
     ) -> ExportRequest:
         source = options.pop("source", None) or spec(name)
+        # "auto" takes both exporters' time: tests of the choice ask for it
+        options.setdefault("exporter", "dynamo" if options.get("opset", 18) >= 18 else "torchscript")
         return ExportRequest(
             source=source,
             output=output,

@@ -117,6 +117,8 @@ def test_old_opsets_are_really_written_and_the_stages_are_told(requested: Reques
         "answer",
         "trace",
         "convert",
+        "fold",
+        "shapes",
         "strip",
         "check",
         "verify",
@@ -160,7 +162,7 @@ def test_a_branch_that_no_case_takes_is_found_by_how_forward_was_traced(
 
 
 def test_a_frozen_branch_that_is_allowed_is_proven_on_the_examples_path(requested: Requested, tmp_path: Path) -> None:
-    exported = run(requested("branch", tmp_path / "a.edge", allow_frozen_branch=True))
+    exported = run(requested("branch", tmp_path / "a.edge", allow_frozen_branch=True, exporter="auto"))
     place = f"networks.py:{line_of('return x * 2 if x.sum() > 0 else -x')}"
     assert exported.conversion.exporter == "torchscript"
     assert exported.conversion.frozen == (place,)
@@ -200,7 +202,7 @@ def test_indices_may_differ_where_values_are_equal_and_such_a_case_is_no_golden_
 
 def test_both_reasons_are_told_when_no_exporter_can(requested: Requested, tmp_path: Path) -> None:
     with pytest.raises(ExportFailed, match=r"dynamo: .+eigh.*; torchscript: .+eig") as caught:
-        run(requested("spectrum", tmp_path / "a.edge"))
+        run(requested("spectrum", tmp_path / "a.edge", exporter="auto"))
     assert caught.value.exit_code == 5
     assert "\n" not in str(caught.value)
     assert left_in(tmp_path) == []

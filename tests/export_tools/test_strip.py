@@ -67,6 +67,7 @@ def strip(source: Path, target: Path) -> onnx.ModelProto:
     model = onnx.load(source)
     forget(model)
     set_ports(model, inputs=INPUTS, outputs=OUTPUTS)
+    model.ir_version = least_ir(model)
     target.write_bytes(model.SerializeToString(deterministic=True))
     return model
 
