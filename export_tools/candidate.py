@@ -33,7 +33,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What every candidate of one export is held against. outputs: shapes by name.   doubts: judges ties, searches on."""
+    """What every candidate of one export is held against. outputs: shapes by name.   doubts: judges ties."""
 
     request: ExportRequest
     inputs: tuple[Port, ...]
