@@ -39,6 +39,7 @@ class Verb(NamedTuple):
 # that nothing here imports, or makes import-linter see, a package that a board doesn't have.
 VERBS = {
     "export": Verb("PyTorch module to verified artifact", "export_tools.cli:export", "export"),
+    "verify": Verb("the whole proof again, against the source or the goldens", "export_tools.cli:verify", "export"),
     "view": Verb("open an artifact's graph in netron", "export_tools.cli:view", "export"),
     "info": Verb("what is in an artifact", "edge_runtime.commands.info:info"),
     "run": Verb("one inference, or --repeat N", "edge_runtime.commands.run:run"),

@@ -1,9 +1,13 @@
-"""The verbs `edge export` and `edge view`: flags to the functions of `pipeline` and `view`, results to text."""
+"""The verbs `edge export`, `verify` and `view`: flags to functions of their modules, results to text."""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.console import Console, Parser, verb_parser
+from edge_runtime.decode import finite
+from edge_runtime.errors import UsageError
+from export_tools.errors import ParityLost
 from export_tools.postprocess import parse as parse_postprocess
 from export_tools.postprocess import read_labels
 from export_tools.preprocess import FORMS
@@ -22,10 +26,18 @@ from export_tools.request import (
     parse_state,
 )
 
+if TYPE_CHECKING:
+    from export_tools.reverify import Reverified
+
 EXPORT_EXAMPLES = (
     "edge export model.py:build -o digits.edge",
     "edge export model.py:build --weights digits.pt --dynamic image:0=batch",
     "edge export linear.pt --trust-pickle --import-from train.py --example input=64x13:float32 --opset 11",
+)
+VERIFY_EXAMPLES = (
+    "edge verify digits.edge",
+    "edge verify digits.edge --source model.py:build --weights digits.pt --report proof.html",
+    "edge verify digits.edge --against goldens",
 )
 VIEW_EXAMPLES = ("edge view digits.edge", "edge view digits.edge --no-browser --port 8080", "edge view model.onnx")
 
@@ -35,17 +47,108 @@ def export(argv: list[str]) -> int:
     options = _export_parser().parse_args(argv)
     console = Console.of(options)
     request = _request(options)
-    from export_tools import pipeline, terminal  # noqa: PLC0415 - `--help` and wrong flags must not wait for numpy
+    # `--help` and wrong flags must not wait for numpy
+    from export_tools import pipeline, proof_report, terminal  # noqa: PLC0415
 
     pipeline.refuse_output(request)
-    with terminal.stages(stream=console.people, color=console.color, quiet=console.quiet) as progress:
-        exported = pipeline.run(request, progress=progress)
+    try:
+        with terminal.stages(stream=console.people, color=console.color, quiet=console.quiet) as progress:
+            exported = pipeline.run(request, progress=progress)
+    except ParityLost as problem:
+        _report_failure(options, f"{request.name}, exported from {request.origin}", problem)
+        raise
     for warning in exported.warnings:
         console.note(f"warning: {warning}")
     if not options.json:
         terminal.show(exported, stream=console.people, color=console.color)
+        if console.verbose:
+            console.say(f"\n{proof_report.lines(exported.verification, whole=True)}")
+    if options.report is not None:
+        title = f"{request.name}, exported from {request.origin}"
+        heading = proof_report.Heading(title, tuple(terminal.facts(exported)), exported.warnings)
+        proof_report.write(options.report, heading, exported.verification)
     console.answer(terminal.document(exported))
     return 0
+
+
+def verify(argv: list[str]) -> int:
+    """Prove an artifact again; exit 1 when an answer departs, 3 when a file is damaged or the source is another."""
+    options = _verify_parser().parse_args(argv)
+    console = Console.of(options)
+    source = None
+    if options.source is not None:
+        source = SourceSpec(
+            entry=options.source,
+            weights=options.weights,
+            import_from=options.import_from,
+            trust_pickle=options.trust_pickle,
+        )
+    elif options.weights is not None:
+        raise UsageError("weights for no module", "--weights", "say which module they belong to: --source")
+    from export_tools import proof_report, reverify, terminal  # noqa: PLC0415 - as in `export`
+
+    try:
+        with terminal.stages(stream=console.people, color=console.color, quiet=console.quiet) as progress:
+            found = reverify.reverify(
+                options.artifact,
+                against=options.against,
+                source=source,
+                data=options.data,
+                variant=options.variant,
+                seed=options.seed,
+                timeout_s=options.timeout,
+                allow_frozen_branch=options.allow_frozen_branch,
+                progress=progress,
+            )
+    except ParityLost as problem:
+        if problem.failing is not None and not options.json:
+            console.say(f"\n{proof_report.lines(problem.failing.proof, whole=console.verbose)}\n")
+        _report_failure(options, str(options.artifact), problem)
+        raise
+    for warning in found.warnings:
+        console.note(f"warning: {warning}")
+    proof = found.verification
+    if not options.json:
+        console.say(f"\n{proof_report.lines(proof, whole=console.verbose)}\n\nequal, held against {found.against}")
+    if options.report is not None:
+        facts = (("held against", found.against), ("variant", found.variant.name), ("cases", str(proof.summary.cases)))
+        heading = proof_report.Heading(str(options.artifact), facts, found.warnings)
+        proof_report.write(options.report, heading, proof)
+    console.answer(_verified(options, found))
+    return 0
+
+
+def _report_failure(options: argparse.Namespace, title: str, problem: ParityLost) -> None:
+    from export_tools import proof_report  # noqa: PLC0415 - as in `export`
+
+    if options.report is not None and problem.failing is not None:
+        facts = (("where", problem.where), ("what to do", problem.hint))
+        heading = proof_report.Heading(title, facts, failure=problem.what)
+        proof_report.write(options.report, heading, problem.failing.proof)
+
+
+def _verified(options: argparse.Namespace, found: "Reverified") -> dict[str, Any]:
+    return {
+        "kind": "edge-verify",
+        "schema": 1,
+        "ok": True,
+        "artifact": str(options.artifact),
+        "variant": found.variant.name,
+        "against": found.against,
+        "cases": found.verification.summary.cases,
+        "outputs": [
+            {
+                "case": row.case,
+                "output": row.output,
+                "graph": row.graph,
+                "tied": row.tied,
+                "max_abs": finite(row.difference.max_abs),
+                "of_tolerance": finite(row.difference.ratio),
+            }
+            for row in found.verification.rows
+        ],
+        "warnings": list(found.warnings),
+    }
 
 
 def view(argv: list[str]) -> int:
@@ -109,6 +212,34 @@ def _request(options: argparse.Namespace) -> ExportRequest:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(",")) if text else ()
+
+
+def _verify_parser() -> Parser:
+    parser = verb_parser(
+        "verify",
+        "The whole proof of an artifact again: against the module it was made from, or against its golden cases.",
+        VERIFY_EXAMPLES,
+    )
+    parser.add_argument("artifact", metavar="NAME.edge", type=Path, help="the artifact's folder")
+    parser.add_argument(
+        "--against",
+        default=AUTO,
+        metavar="auto|source|goldens",
+        help="auto: the source where this host remembers it or --source says it, else the goldens",
+    )
+    parser.add_argument("--source", metavar="SOURCE", help="the module, as for export (default: as remembered)")
+    parser.add_argument("--weights", metavar="FILE", help="a state_dict for the module")
+    parser.add_argument("--import-from", metavar="DIR|FILE.py", help="where the module's class is, for a pickle")
+    parser.add_argument("--trust-pickle", action="store_true", help="open a whole-module pickle, which runs code")
+    parser.add_argument("--data", metavar="FILE.npz|DIR", type=Path, help="further real inputs by name")
+    parser.add_argument("--variant", default=AUTO, help="a name from edge info (default: the reference)")
+    parser.add_argument("--allow-frozen-branch", action="store_true", help="as the artifact was exported")
+    parser.add_argument("--report", metavar="FILE.html", type=Path, help="the proof as one offline page")
+    parser.add_argument(
+        "--timeout", metavar="S", type=float, default=DEFAULT_TIMEOUT_S, help="seconds for each step in PyTorch"
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the generated inputs (default: 0)")
+    return parser
 
 
 def _export_parser() -> Parser:
@@ -175,6 +306,7 @@ def _export_parser() -> Parser:
         help="steps inside the graph, along the last axis of an output (softmax,top5 does both)",
     )
     parser.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes, one a line or a JSON list")
+    parser.add_argument("--report", metavar="FILE.html", type=Path, help="the proof as one offline page")
     parser.add_argument("--name", help="the artifact's name (default: the output's)")
     parser.add_argument("--version", default="1", help="the artifact's version (default: 1)")
     parser.add_argument("--import-from", metavar="DIR|FILE.py", help="where the module's class is, for a pickle")

@@ -1,6 +1,7 @@
 """A failed proof, as people need it: a small input that shows it, where the graph leaves the module, and a replay."""
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Investigation:
     profile: Profile
     work: Path
     threads: int
+    replay: Callable[[Path], str]  # the command that shows a failure again, by the file of its input
 
     @property
     def tied(self) -> Tied:
@@ -74,7 +76,7 @@ class Investigation:
         told = ParityLost(
             f"{problem.what}; {found}" if found else problem.what,
             problem.where,
-            f"{problem.hint}; a small input that shows it is in {path}, replay it: {replay(self.request, path)}",
+            f"{problem.hint}; a small input that shows it is in {path}, replay it: {self.replay(path)}",
         )
         told.failing = failing
         return told
@@ -103,6 +105,8 @@ def replay(request: ExportRequest, data: Path) -> str:
         words += ["--dynamic", f"{axis.input}:{axis.axis}={axis.name}{limits}"]
     for given in request.ranges:
         words += ["--range", f"{given.input}={given.low:g}..{given.high:g}"]
+    for flag, names in (("--input-names", request.input_names), ("--output-names", request.output_names)):
+        words += [flag, ",".join(names)] if names else []
     words += ["--opset", str(request.opset)] if request.opset != DEFAULT_OPSET else []
     words += ["--exporter", request.exporter] if request.exporter != AUTO else []
     words += ["--trust-pickle"] if request.source.trust_pickle else []

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from export_tools.candidate import Candidate, Proof, converted
 from export_tools.choice import best
 from export_tools.convert import Conversion, ask_for_export, exporters_for
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
-from export_tools.explain import Investigation
+from export_tools.explain import Investigation, replay
 from export_tools.noise import profile
 from export_tools.pack import Contents, created, pack, write_golden
 from export_tools.passes import FOLD, Pass
@@ -102,6 +103,7 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: 
             profile=profile(answered.answers),
             work=work,
             threads=len(os.sched_getaffinity(0)),
+            replay=partial(replay, request),
         )
         proof = Proof(
             request=request,

@@ -38,7 +38,7 @@ def show(exported: Exported, *, stream: TextIO, color: bool) -> None:
     """Print the table: what was asked and written, by whom and why, how it was proven, how large it is."""
     console = _console(stream, color=color)
     console.print()
-    for name, value in _facts(exported):
+    for name, value in facts(exported):
         # no rich table: it would fold long values to a pipe's 80 columns
         console.print(Text.assemble((f"{name:<11}  ", "dim"), value), soft_wrap=True)
 
@@ -89,7 +89,8 @@ def _nodes(number: float) -> str:
     return count(int(number), "node")
 
 
-def _facts(exported: Exported) -> Iterator[tuple[str, str]]:
+def facts(exported: Exported) -> Iterator[tuple[str, str]]:
+    """Yield what an export has to say of its artifact, by name."""
     manifest, conversion, proof = exported.artifact.manifest, exported.conversion, exported.verification
     variant, worst = exported.artifact.variant(), proof.worst
     yield "artifact", str(exported.artifact.path)

@@ -157,6 +157,22 @@ def compared(
     """
     _refuse_nothing_to_compare(answers, where)
     granted = tolerances(answers)
+    return held(model, cases, answers, granted, threads=threads, where=where, state=state, tied=tied, progress=progress)
+
+
+def held(
+    model: Path,
+    cases: Sequence[Case],
+    answers: Sequence[Answers],
+    granted: Sequence[Mapping[str, Granted]],
+    *,
+    threads: int,
+    where: str,
+    state: Sequence[State] = (),
+    tied: Tied | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Verification:
+    """Run every case in onnxruntime, and hold it against answers within what each output is granted; as `compared`."""
     judge = tied or _all_equal
     # one after the other: two sessions would hold the weights twice
     written, optimised = (

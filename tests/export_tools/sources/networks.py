@@ -110,6 +110,12 @@ def linear_of_one() -> tuple[nn.Module, Tensor]:
     return Linear(), torch.linspace(0, 1, 13).reshape(1, 13)
 
 
+def linear_of_fours() -> nn.Module:
+    module = Linear()
+    nn.init.constant_(module.weights, 4.0)
+    return module
+
+
 def linear_without_example() -> nn.Module:
     return Linear()
 
