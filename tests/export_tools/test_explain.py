@@ -54,5 +54,5 @@ def test_the_replay_is_a_command_that_can_be_pasted(requested: Requested, tmp_pa
     )
     assert shlex.split(replay(asked, Path("x y.npz"))) == [
         *("edge", "export", "networks.py:linear", "-o", "a b.edge", "--data", "x y.npz"),
-        *("--dynamic", "x:0=batch:2..8/2", "--range", "x=-1..1", "--opset", "17"),
+        *("--dynamic", "x:0=batch:2..8/2", "--range", "x=-1..1", "--opset", "17", "--exporter", "torchscript"),
     ]
