@@ -107,6 +107,11 @@ def replay(request: ExportRequest, data: Path) -> str:
         words += ["--range", f"{given.input}={given.low:g}..{given.high:g}"]
     for flag, names in (("--input-names", request.input_names), ("--output-names", request.output_names)):
         words += [flag, ",".join(names)] if names else []
+    for pair in request.state:
+        words += ["--state", f"{pair.input}:{pair.output}"]
+    for one in request.preprocess:
+        words += ["--preprocess", str(one)]
+    words += [] if request.postprocess is None else ["--postprocess", str(request.postprocess)]
     words += ["--opset", str(request.opset)] if request.opset != DEFAULT_OPSET else []
     words += ["--exporter", request.exporter] if request.exporter != AUTO else []
     words += ["--trust-pickle"] if request.source.trust_pickle else []

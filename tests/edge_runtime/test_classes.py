@@ -39,6 +39,8 @@ def test_the_best_classes_of_each_row_come_first_with_their_names(manifest: Mani
 def test_of_equal_scores_the_lower_index_comes_first_and_nan_last(manifest: Manifest) -> None:
     found = rank(manifest, answered(scores=np.array([[np.nan, 2, 7, 7]], "f4")), 9, where="x")
     assert [one.index for one in found.rows[0]] == [2, 3, 1, 0]
+    many = rank(replace(manifest, labels=None), answered(scores=np.arange(200)[None] % 2.0), 3, where="x")
+    assert [one.index for one in many.rows[0]] == [1, 3, 5]
     assert json.loads(json.dumps(found.to_document()))["rows"][0][3] == {"index": 0, "name": "cat", "score": "nan"}
 
 

@@ -1,15 +1,19 @@
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_runtime import npz
+from edge_runtime.manifest import State
 from export_tools import ExportRequest
 from export_tools.errors import ParityLost
 from export_tools.explain import replay
 from export_tools.pipeline import run
+from export_tools.postprocess import Postprocess
+from export_tools.preprocess import parse
 from export_tools.request import parse_range
 
 Requested = Callable[..., ExportRequest]
@@ -56,3 +60,11 @@ def test_the_replay_is_a_command_that_can_be_pasted(requested: Requested, tmp_pa
         *("edge", "export", "networks.py:linear", "-o", "a b.edge", "--data", "x y.npz"),
         *("--dynamic", "x:0=batch:2..8/2", "--range", "x=-1..1", "--opset", "17", "--exporter", "torchscript"),
     ]
+    asked = replace(
+        requested("linear", Path("x.edge"), output_names=("y", "h")),
+        state=(State(input="h_in", output="h"),),
+        preprocess=parse(["x:int16-mono"]),
+        postprocess=Postprocess(output="y", softmax=True, top=3),
+    )
+    words = replay(replace(asked, exporter="auto"), Path("x.npz")).partition("--output-names ")[2]
+    assert words == "y,h --state h_in:h --preprocess x:int16-mono,scale=1/32768 --postprocess y:softmax,top3"

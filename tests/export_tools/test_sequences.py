@@ -20,7 +20,7 @@ from export_tools.cases import Case
 from export_tools.errors import ParityLost
 from export_tools.noise import Answers
 from export_tools.pipeline import Exported, run
-from export_tools.request import parse_state
+from export_tools.request import parse_range, parse_state
 from export_tools.sequences import LENGTHS, carried_on, make_sequences, refuse_unknown, refuse_unlike
 from export_tools.verify import verify
 
@@ -32,6 +32,7 @@ FLAGS: dict[str, Any] = {
     "state": STATE,
     "output_names": ("scores", "h_out", "c_out"),
     "dynamic": ("row:0=batch", "h_in:1=batch", "c_in:1=batch"),
+    "ranges": tuple(map(parse_range, ("row=0..1", "h_in=-1..1", "c_in=-4..4"))),  # what gates leave
 }
 STEPS = 10_000
 
