@@ -81,6 +81,11 @@ def make_sequences(cases: Sequence[Case], state: Sequence[State], *, seed: int) 
     return tuple(steps)
 
 
+def is_shortest(case: Case) -> bool:
+    """Return whether a case is a step of the shortest sequence."""
+    return case.name.startswith(f"sequence-{LENGTHS[0]}-")
+
+
 def carried_on(case: Case, state: Sequence[State], left: Mapping[str, Array]) -> Case:
     """Return the case with the state that the step before it left; itself when it follows none."""
     if not case.follows:
