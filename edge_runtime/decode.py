@@ -122,6 +122,12 @@ class Fields:
                 )
         return tuple(values)
 
+    def supply(self, key: str, value: object) -> None:
+        """Add a key that an older schema did not have; one that is there already is refused, since it did not."""
+        if key in self._values:
+            self.refuse(key, "belongs to a later schema than the document's own")
+        self._values[key] = value
+
     def leave(self, key: str) -> None:
         """Take no notice of a key that may be there."""
         self._values.pop(key, None)
@@ -200,8 +206,8 @@ def document(text: str | bytes, *, where: str, error: type[InputError] = InputEr
     return Fields(value, where, "", error)
 
 
-def envelope(fields: Fields, *, kind: str, schema: int, what: str) -> None:
-    """Check a document's kind and schema before anything else is read from it.
+def envelope(fields: Fields, *, kind: str, schema: int, what: str) -> int:
+    """Check a document's kind and schema before anything else is read from it; return the schema it was written in.
 
     A newer schema is refused with the remedy: another version of edge. `what` names the thing for people.
     """
@@ -215,6 +221,7 @@ def envelope(fields: Fields, *, kind: str, schema: int, what: str) -> None:
             f"is {written}, this version of edge reads up to {schema}",
             f"upgrade edge to one that reads schema {written}, or make the {what} again with this version",
         )
+    return written
 
 
 def finite(value: float) -> float | None:

@@ -1,6 +1,6 @@
-"""What an artifact says of itself: ``manifest.json``, kind "edge-artifact", schema 1.
+"""What an artifact says of itself: ``manifest.json``, kind "edge-artifact", schema 2.
 
-Every key is present from the first day; what no command fills yet is null. Standard library only.
+What no command fills is null. Older schemas are upgraded step by step as they are read. Standard library only.
 """
 
 from collections.abc import Iterable
@@ -12,9 +12,10 @@ from edge_runtime.errors import ManifestError
 from edge_runtime.files import is_plain_relative
 
 FILE_NAME = "manifest.json"
-KIND, SCHEMA = "edge-artifact", 1
+KIND, SCHEMA = "edge-artifact", 2
 MAX_BYTES = 4 * 2**20  # labels of 20,000 classes take less
 MAX_PORTS, MAX_RANK, MAX_VARIANTS, MAX_FILES, MAX_GOLDEN, MAX_LABELS = 256, 32, 64, 256, 256, 100_000
+MAX_PLACES = 100  # of a forward that decides by values, and of names of graph passes
 
 Shape = tuple[int | str, ...]  # a size, or the name of a dynamic dimension
 
@@ -81,7 +82,10 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One ONNX model of the artifact; the first file is the model, the others its external data."""
+    """One ONNX model of the artifact; the first file is the model, the others its external data.
+
+    why: why this exporter's graph was taken, as a sentence.   passes: the graph passes that changed it, in order.
+    """
 
     name: str
     files: tuple[File, ...]
@@ -90,6 +94,8 @@ class Variant:
     opset_asked: int
     opset_written: int
     exporter: str
+    why: str | None = None
+    passes: tuple[str, ...] | None = None
     operators: tuple[tuple[str, int], ...]
     flops: int | None = None
     quantized: Quantized | None = None
@@ -117,7 +123,11 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The whole description; `parse` and `to_json` are each other's inverse."""
+    """The whole description; `parse` and `to_json` are each other's inverse.
+
+    target: what the export aimed at, a board's name or ``onnxruntime==1.16``.   frozen: the places (``file.py:12``)
+    where the graph holds one path of a forward that has several; null where nobody looked.
+    """
 
     name: str
     version: str
@@ -129,6 +139,8 @@ class Manifest:
     requires_onnxruntime: str
     requires_opset: int
     requires_ir: int
+    target: str | None = None
+    frozen: tuple[str, ...] | None = None
     serial: int | None = None
     peak_bytes: int | None = None
     inputs: tuple[Port, ...]
@@ -161,6 +173,8 @@ class Manifest:
                 "opset": self.requires_opset,
                 "ir": self.requires_ir,
             },
+            "target": self.target,
+            "frozen": None if self.frozen is None else list(self.frozen),
             "serial": self.serial,
             "peak_bytes": self.peak_bytes,
             "inputs": [_port_document(port) for port in self.inputs],
@@ -175,7 +189,10 @@ class Manifest:
 def parse(text: str | bytes, *, where: str) -> Manifest:
     """Read a manifest strictly; raise ManifestError naming `where` and the field for anything amiss."""
     fields = decode.document(text, where=where, error=ManifestError)
-    decode.envelope(fields, kind=KIND, schema=SCHEMA, what="artifact")
+    written = decode.envelope(fields, kind=KIND, schema=SCHEMA, what="artifact")
+    variants = fields.children("variants", limit=MAX_VARIANTS)
+    if written == 1:
+        _upgrade_from_1(fields, variants)
     source, requires, producer = fields.child("source"), fields.child("requires"), fields.child("producer")
     manifest = Manifest(
         name=_plain_name(fields, "name"),
@@ -190,13 +207,15 @@ def parse(text: str | bytes, *, where: str) -> Manifest:
         requires_onnxruntime=_release(requires, "onnxruntime"),
         requires_opset=requires.integer("opset", low=1, high=1000),
         requires_ir=requires.integer("ir", low=1, high=1000),
+        target=fields.optional("target", lambda key: fields.string(key, limit=200)),
+        frozen=fields.optional("frozen", lambda key: fields.strings(key, limit=MAX_PLACES)),
         serial=fields.optional("serial", fields.integer),
         peak_bytes=fields.optional("peak_bytes", fields.integer),
         inputs=tuple(_port(port) for port in fields.children("inputs", limit=MAX_PORTS)),
         outputs=tuple(_port(port) for port in fields.children("outputs", limit=MAX_PORTS)),
         state=fields.optional("state", lambda key: tuple(_state(s) for s in fields.children(key, limit=MAX_PORTS))),
         labels=fields.optional("labels", lambda key: fields.strings(key, limit=MAX_LABELS)),
-        variants=tuple(_variant(variant) for variant in fields.children("variants", limit=MAX_VARIANTS)),
+        variants=tuple(_variant(variant) for variant in variants),
         golden=tuple(_golden(case) for case in fields.children("golden", limit=MAX_GOLDEN)),
     )
     for part in (source, requires, producer, fields):
@@ -219,6 +238,15 @@ def parse(text: str | bytes, *, where: str) -> Manifest:
         if {name for name, _, _ in case.tolerance} != outputs:
             fields.refuse(f"golden[{index}].tolerance", "does not name each output once")
     return manifest
+
+
+def _upgrade_from_1(fields: decode.Fields, variants: Iterable[decode.Fields]) -> None:
+    """Add what schema 2 brought: null, because what was written then says nothing of it."""
+    for key in ("target", "frozen"):
+        fields.supply(key, None)
+    for variant in variants:
+        for key in ("why", "passes"):
+            variant.supply(key, None)
 
 
 def _refuse_odd_state(manifest: Manifest, fields: decode.Fields) -> None:
@@ -279,6 +307,8 @@ def _variant(fields: decode.Fields) -> Variant:
         opset_asked=opset.integer("asked", low=1, high=1000),
         opset_written=opset.integer("written", low=1, high=1000),
         exporter=fields.string("exporter", limit=40),
+        why=fields.optional("why", fields.string),
+        passes=fields.optional("passes", lambda key: fields.strings(key, limit=MAX_PLACES)),
         operators=tuple(fields.counts("operators", limit=1000).items()),
         flops=fields.optional("flops", fields.integer),
         quantized=fields.optional("quantized", lambda key: _quantized(fields.child(key))),
@@ -413,6 +443,8 @@ def _variant_document(variant: Variant) -> dict[str, Any]:
         "recipe": variant.recipe,
         "opset": {"asked": variant.opset_asked, "written": variant.opset_written},
         "exporter": variant.exporter,
+        "why": variant.why,
+        "passes": None if variant.passes is None else list(variant.passes),
         "operators": dict(variant.operators),
         "flops": variant.flops,
         "quantized": None if quantized is None else {"done": quantized.done, "of": quantized.of},

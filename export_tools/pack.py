@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge_runtime.tolerance import Tolerance
 
 REFERENCE = "fp32"
+MAX_WHY = 600  # characters of a sentence
 MAX_GOLDEN, MAX_GOLDEN_BYTES = 16, 32 * 2**20  # replayed in seconds on a slow board, copied in seconds to it
 
 LATEST_S = 253_402_300_799  # the last second of the year 9999, beyond which a date has no ISO form
@@ -141,9 +142,16 @@ def _write_model(folder: Path, contents: Contents) -> Variant:
         opset_asked=contents.conversion.opset_asked,
         opset_written=contents.conversion.opset_written,
         exporter=contents.conversion.exporter,
+        why=_bounded(contents.conversion.why),
+        passes=contents.conversion.passes,
         operators=contents.conversion.operators,
         verification=contents.verification.summary,
     )
+
+
+def _bounded(why: str) -> str:
+    """Return a reason that a manifest takes: an exporter's own words may be a page."""
+    return why if len(why) <= MAX_WHY else why[: MAX_WHY - 1] + "…"
 
 
 def _precision(contents: Contents) -> str:
@@ -170,6 +178,7 @@ def _described(request: ExportRequest, contents: Contents, variant: Variant, gol
         requires_onnxruntime=least_onnxruntime(conversion.opset_written, conversion.ir),
         requires_opset=conversion.opset_written,
         requires_ir=conversion.ir,
+        frozen=conversion.frozen[: manifests.MAX_PLACES],
         inputs=tuple(replace(port, tested=sizes_of(contents.cases, port)) for port in contents.inputs),
         outputs=contents.outputs,
         state=request.state or None,

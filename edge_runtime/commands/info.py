@@ -43,6 +43,12 @@ def _described(artifact: Artifact) -> str:
         ("source", f"{manifest.source_entry} ({manifest.source_framework})"),
         ("needs", f"onnxruntime >= {needs} (opset {manifest.requires_opset}, IR {manifest.requires_ir})"),
     ]
+    if manifest.target is not None:
+        facts.append(("target", manifest.target))
+    facts += [("why", f"{variant.name}: {variant.why}") for variant in manifest.variants if variant.why]
+    facts += [("passes", f"{one.name}: {', '.join(one.passes)}") for one in manifest.variants if one.passes]
+    if manifest.frozen:
+        facts.append(("frozen", f"one path of several, decided by values at {', '.join(manifest.frozen)}"))
     if manifest.source_weights_sha256:
         facts.append(("weights", f"SHA-256 {manifest.source_weights_sha256}"))
     facts.append(("golden", f"{len(manifest.golden)} cases"))

@@ -127,6 +127,15 @@ def test_info_describes_an_artifact_and_its_json_is_the_manifest(tiny_edge: Path
     assert document["manifest"] == json.loads((tiny_edge / "manifest.json").read_text())
 
 
+def test_info_tells_the_target_and_where_the_graph_holds_one_path_of_several(
+    make_artifact: Maker, capsys: Captured
+) -> None:
+    assert main(["info", str(make_artifact(target="pi4", frozen=("model.py:12", "model.py:40")))]) == 0
+    told = capsys.readouterr().out
+    assert "pi4" in told
+    assert "decided by values at model.py:12, model.py:40" in told
+
+
 def test_a_hostile_name_cannot_write_to_the_terminal(make_artifact: Maker, capsys: Captured) -> None:
     hostile = "\x1b[2J\x1b]0;owned\x07"
     assert main(["info", str(make_artifact(version=hostile, source_entry=hostile))]) == 0

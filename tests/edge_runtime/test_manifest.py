@@ -15,13 +15,13 @@ from edge_runtime.errors import ManifestError
 from edge_runtime.manifest import Accuracy, Manifest, Quantized, State, Verification
 
 KEYS = [
-    "kind", "schema", "name", "version", "created", "producer", "source", "requires", "serial", "peak_bytes",
-    "inputs", "outputs", "state", "labels", "variants", "golden",
+    "kind", "schema", "name", "version", "created", "producer", "source", "requires", "target", "frozen",
+    "serial", "peak_bytes", "inputs", "outputs", "state", "labels", "variants", "golden",
 ]  # fmt: skip
 PORT_KEYS = ["name", "dtype", "shape", "ranges", "tested", "meaning"]
 VARIANT_KEYS = [
-    "name", "files", "precision", "recipe", "opset", "exporter", "operators", "flops", "quantized", "verification",
-    "accuracy",
+    "name", "files", "precision", "recipe", "opset", "exporter", "why", "passes", "operators", "flops",
+    "quantized", "verification", "accuracy",
 ]  # fmt: skip
 
 
@@ -53,6 +53,8 @@ def test_a_full_manifest_reads_back_the_same(plain: dict[str, Any]) -> None:
     variant = replace(
         plain_manifest.variants[0],
         recipe="int8-static",
+        why="both verify; it is faster",
+        passes=("onnxscript", "onnxslim"),
         flops=26,
         quantized=Quantized(done=1, of=2),
         verification=Verification(
@@ -62,6 +64,8 @@ def test_a_full_manifest_reads_back_the_same(plain: dict[str, Any]) -> None:
     )
     full = replace(
         plain_manifest,
+        target="pi4",
+        frozen=("model.py:12",),
         serial=3,
         peak_bytes=1000,
         source_weights_sha256="0" * 64,
@@ -120,10 +124,35 @@ def test_an_unknown_key_is_refused_wherever_it_stands(plain: dict[str, Any]) -> 
             parse(changed(plain, (*place, "extra"), 1))
 
 
+def test_schema_1_is_read_and_what_it_could_not_say_is_null(plain: dict[str, Any]) -> None:
+    old = changed(plain, ("schema",), 1)
+    del old["target"], old["frozen"]
+    for variant in old["variants"]:
+        del variant["why"], variant["passes"]
+    read = parse(old)
+    assert (read.target, read.frozen) == (None, None)
+    assert [(variant.why, variant.passes) for variant in read.variants] == [(None, None)] * len(read.variants)
+    assert read.to_document()["schema"] == 2
+
+
+@pytest.mark.parametrize("place", [("target",), ("frozen",), ("variants", 0, "why"), ("variants", 0, "passes")])
+def test_a_schema_1_with_keys_of_schema_2_was_not_written_by_us(
+    plain: dict[str, Any], place: tuple[str | int, ...]
+) -> None:
+    old = changed(plain, ("schema",), 1)
+    for key in {"target", "frozen"} - {place[-1]}:
+        del old[key]
+    for variant in old["variants"]:
+        for key in {"why", "passes"} - {place[-1]}:
+            del variant[key]
+    with pytest.raises(ManifestError, match="later schema"):
+        parse(old)
+
+
 def test_a_newer_schema_is_refused_with_the_remedy(plain: dict[str, Any]) -> None:
-    with pytest.raises(ManifestError, match="reads up to 1") as refused:
-        parse(changed(plain, ("schema",), 2))
-    assert "upgrade edge to one that reads schema 2" in refused.value.hint
+    with pytest.raises(ManifestError, match="reads up to 2") as refused:
+        parse(changed(plain, ("schema",), 3))
+    assert "upgrade edge to one that reads schema 3" in refused.value.hint
 
 
 def test_a_record_is_no_artifact(plain: dict[str, Any]) -> None:

@@ -127,6 +127,9 @@ def test_a_broken_pass_is_dropped_from_a_whole_export_with_a_warning(requested: 
     wrong = Pass("sign", "turns the sign", lambda given, _: _negated(given))
     made = run(requested("linear", tmp_path / "a.edge", dynamic=("x:0=batch",)), passes=(wrong, *FOLD))
     assert "sign" not in made.conversion.passes
+    variant, manifest = made.artifact.variant(), made.artifact.manifest
+    assert (variant.passes, variant.why) == (made.conversion.passes, made.conversion.why)
+    assert manifest.frozen == ()  # looked for, and not there
     warning = next(text for text in made.warnings if "sign" in text)
     assert warning.startswith("the graph pass sign is dropped: it changes the answers: output of the case real")
 

@@ -166,6 +166,7 @@ def test_a_frozen_branch_that_is_allowed_is_proven_on_the_examples_path(requeste
     place = f"networks.py:{line_of('return x * 2 if x.sum() > 0 else -x')}"
     assert exported.conversion.exporter == "torchscript"
     assert exported.conversion.frozen == (place,)
+    assert exported.artifact.manifest.frozen == (place,)
     left_out = f"the case zeros is left out: at {place} it takes another path than the example"
     assert left_out in exported.warnings
     names = [case.name for case in exported.artifact.golden(exported.artifact.variant())]
