@@ -57,6 +57,8 @@ def export(argv: list[str]) -> int:
     except ParityLost as problem:
         _report_failure(options, f"{request.name}, exported from {request.origin}", problem)
         raise
+    for note in exported.notes:
+        console.note(f"note: {note}")
     for warning in exported.warnings:
         console.note(f"warning: {warning}")
     if not options.json:

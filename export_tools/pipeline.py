@@ -53,12 +53,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What an export made. warnings: what people should know and nothing else says."""
+    """What an export made.
+
+    warnings: what people should know and nothing else says.   notes: how the source was read.
+    """
 
     artifact: Artifact
     conversion: Conversion
     verification: Verification
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 Failure = tuple[str, EdgeError]  # an exporter and why it was not the one
@@ -135,12 +139,13 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: 
             artifact = pack(request, contents, golden, work)
             told.says(f"{request.output}, {size(artifact.size_bytes(artifact.variant()))}")
     forgotten = remembered.remember(artifact.variant().files[0].sha256, _with_steps(request))
-    notes = () if forgotten is None else (f"edge bench will need --source, it could not be remembered: {forgotten}",)
+    lost = () if forgotten is None else (f"edge bench will need --source, it could not be remembered: {forgotten}",)
     return Exported(
         artifact=artifact,
         conversion=proven.conversion,
         verification=proven.verification,
-        warnings=(*answered.left_out, *proven.warnings, *proven.verification.warnings, *notes),
+        warnings=(*answered.left_out, *proven.warnings, *proven.verification.warnings, *lost),
+        notes=opened.notes,
     )
 
 

@@ -30,6 +30,7 @@ class Opened:
     """The module as its processes describe it.
 
     finished: the place of the output that is postprocessed, and the size of its last axis before; None without.
+    notes: what was done to open it that people should know.
     """
 
     example: Mapping[str, Array]
@@ -40,6 +41,7 @@ class Opened:
     weights_sha256: str
     weights_bytes: int
     torch_version: str
+    notes: tuple[str, ...] = ()
 
 
 def start(request: ExportRequest) -> TorchProcess:
@@ -93,6 +95,7 @@ def await_opened(request: ExportRequest, reference: TorchProcess, exporting: Tor
         weights_sha256=described["weights_sha256"],
         weights_bytes=described["weights_bytes"],
         torch_version=described["torch"],
+        notes=tuple(map(str, described["notes"])),
     )
 
 

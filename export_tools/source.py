@@ -22,10 +22,10 @@ import torch
 
 from edge_runtime.errors import EdgeError
 from export_tools import pickled
+from export_tools.checkpoint import load_weights
 from export_tools.errors import SourceError
 from export_tools.request import SourceSpec
 
-CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")  # where training loops put the weights in a checkpoint
 _EXAMPLE_HINT = "give one: --example image=1x3x224x224:float32, or return (module, example) from the callable"
 
 
@@ -40,11 +40,15 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A module in eval mode. example: positional arguments and keyword arguments of forward, or None without one."""
+    """A module in eval mode. example: positional arguments and keyword arguments of forward, or None without one.
+
+    notes: what was done on the way that people should know, as sentences.
+    """
 
     module: torch.nn.Module
     example: tuple[tuple[Any, ...], Mapping[str, Any]] | None
     entry: str
+    notes: tuple[str, ...] = ()
 
 
 def open_source(spec: SourceSpec) -> Source:
@@ -60,10 +64,11 @@ def open_source(spec: SourceSpec) -> Source:
             module, example = pickled.load(spec), None
     else:
         module, example = _built(spec.entry, *split, spec.cwd)
+    notes: tuple[str, ...] = ()
     if spec.weights is not None:
-        _load_weights(module, Path(spec.cwd, spec.weights))
+        notes = load_weights(module, Path(spec.cwd, spec.weights))
     module.eval()
-    return Source(module, example, spec.entry)
+    return Source(module, example, spec.entry, notes)
 
 
 def inputs_of(source: Source, given: Mapping[str, torch.Tensor] | None, names: tuple[str, ...]) -> tuple[Input, ...]:
@@ -239,34 +244,3 @@ def _flat(bound: inspect.BoundArguments) -> Iterator[tuple[str, Any]]:
             yield from value.items()
         else:
             yield name, value
-
-
-def _load_weights(module: torch.nn.Module, path: Path) -> None:
-    if not path.is_file():
-        raise SourceError("no such file of weights", str(path), "check the path given as --weights")
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as problem:
-        # torch raises UnpicklingError, RuntimeError, EOFError, KeyError … by what is wrong with the file
-        said = " ".join(str(problem).split())[:200]
-        raise SourceError(
-            f"no state_dict: {said}", str(path), "save one with torch.save(module.state_dict(), FILE)"
-        ) from problem
-    for key in CHECKPOINT_KEYS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded):
-        raise SourceError(f"it holds a {type(loaded).__name__}, no state_dict", str(path), "save module.state_dict()")
-    if loaded and all(key.startswith("module.") for key in loaded):
-        loaded = {key.removeprefix("module."): value for key, value in loaded.items()}  # saved from DataParallel
-    wanted = module.state_dict()
-    for what, keys in (("lack", wanted.keys() - loaded.keys()), ("have unknown", loaded.keys() - wanted.keys())):
-        if keys:
-            shown = ", ".join(sorted(keys)[:5]) + (" …" if len(keys) > 5 else "")  # noqa: PLR2004 - enough to recognise them
-            raise SourceError(f"the weights {what} {shown}", str(path), "build the module that these weights belong to")
-    try:
-        module.load_state_dict(loaded)
-    except RuntimeError as problem:
-        said = " ".join(str(problem).split())[:400]
-        raise SourceError(f"the weights don't fit: {said}", str(path), "build the module they belong to") from problem

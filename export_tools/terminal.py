@@ -72,6 +72,7 @@ def document(exported: Exported) -> dict[str, Any]:
         "reference": proof.summary.reference,
         "files": [{"path": file.path, "bytes": file.bytes} for file in exported.artifact.variant().files],
         "warnings": list(exported.warnings),
+        "notes": list(exported.notes),
     }
 
 

@@ -105,6 +105,7 @@ class Worker:
             "weights_bytes": sum(t.nbytes for t in self._source.module.state_dict().values() if torch.is_tensor(t)),
             "torch": torch.__version__.partition("+")[0],
             "precise": self._precise is not None,
+            "notes": list(self._source.notes),
         }
 
     def probe(self, _command: Mapping[str, Any]) -> dict[str, Any]:

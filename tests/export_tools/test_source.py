@@ -120,35 +120,6 @@ def test_a_mistake_in_the_file_is_told_with_its_line(spec: Spec, tmp_path: Path)
     assert "broken_source.py, line 3" in caught.value.hint
 
 
-def test_weights_are_loaded_from_what_training_loops_save(spec: Spec, tmp_path: Path) -> None:
-    wanted = {"weights": torch.ones(13, 1), "bias": torch.ones(1)}
-    torch.save(wanted, tmp_path / "plain.pt")
-    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in wanted.items()}}, tmp_path / "checkpoint.pt")
-    for name in ("plain.pt", "checkpoint.pt"):
-        module = open_source(spec("linear", weights=str(tmp_path / name))).module
-        assert module.state_dict()["weights"].sum() == 13
-
-
-def test_weights_of_another_module_are_refused_by_key(spec: Spec, tmp_path: Path) -> None:
-    torch.save({"weights": torch.ones(13, 1), "extra": torch.ones(1), "bias": torch.ones(1)}, tmp_path / "more.pt")
-    with pytest.raises(SourceError, match="have unknown extra"):
-        open_source(spec("linear", weights=str(tmp_path / "more.pt")))
-    torch.save({"weights": torch.ones(13, 1)}, tmp_path / "less.pt")
-    with pytest.raises(SourceError, match="lack bias"):
-        open_source(spec("linear", weights=str(tmp_path / "less.pt")))
-    torch.save({"weights": torch.ones(12, 1), "bias": torch.ones(1)}, tmp_path / "other.pt")
-    with pytest.raises(SourceError, match=r"don't fit.*12"):
-        open_source(spec("linear", weights=str(tmp_path / "other.pt")))
-
-
-def test_weights_that_would_run_code_are_not_opened(spec: Spec, tmp_path: Path) -> None:
-    torch.save(Trap(), tmp_path / "trap.pt")
-    Trap.sprung.clear()
-    with pytest.raises(SourceError, match="no state_dict"):
-        open_source(spec("linear", weights=str(tmp_path / "trap.pt")))
-    assert Trap.sprung == []
-
-
 def test_a_pickle_is_not_opened_without_trust(spec: Spec, tmp_path: Path) -> None:
     torch.save(Trap(), tmp_path / "trap.pt")
     with pytest.raises(SourceError, match="a program that runs when it is opened") as caught:
