@@ -145,11 +145,18 @@ def counted(model: onnx.ModelProto) -> tuple[tuple[str, int], ...]:
     return tuple((kind, kinds.count(kind)) for kind in sorted(set(kinds)))
 
 
-def check_output_names(names: Sequence[str], count: int, inputs: Sequence[str]) -> tuple[str, ...]:
-    """Return the outputs' names, ``output``, ``output_1`` … unless given; raise UsageError if they can't be."""
+def check_output_names(
+    names: Sequence[str], count: int, inputs: Sequence[str], own: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return the outputs' names: those given, else the module's own, else ``output``, ``output_1`` and so on.
+
+    own: the keys or fields of what forward returns; one that is an input's name too gets the ending ``_out``.
+    Raises UsageError for given names that can't be.
+    """
     if names and len(names) != count:
         raise UsageError(f"{len(names)} output names for {count} outputs", "--output-names", "name each once")
-    chosen = tuple(names) or tuple("output" if index == 0 else f"output_{index}" for index in range(count))
+    told_apart = tuple(f"{name}_out" if name in inputs else name for name in own)
+    chosen = tuple(names) or told_apart or tuple("output" if not index else f"output_{index}" for index in range(count))
     both = set(chosen) & set(inputs)
     if both:
         hint = "name them apart: --input-names, --output-names"

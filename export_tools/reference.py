@@ -84,7 +84,10 @@ def await_opened(request: ExportRequest, reference: TorchProcess, exporting: Tor
     inputs = _described(request, ports_of(example, request.dynamic, request.all_ranges))
     reference.ask({"do": "probe"})
     probed = reference.answer()
-    output_names = check_output_names(request.output_names, probed["outputs"], described["inputs"])
+    own = list(map(str, probed["names"]))
+    if own and len(own) < probed["outputs"]:  # the postprocessing made two of one
+        own.insert(probed["finished"] + 1, f"{own[probed['finished']]}_indices")
+    output_names = check_output_names(request.output_names, probed["outputs"], described["inputs"], own)
     refuse_unknown(request.state, described["inputs"], output_names)
     return Opened(
         example=example,

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from edge_runtime.errors import EdgeError
-from export_tools import pickled
+from export_tools import pickled, structure
 from export_tools.checkpoint import load_weights
 from export_tools.errors import SourceError
 from export_tools.request import SourceSpec
@@ -40,15 +40,22 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A module in eval mode. example: positional arguments and keyword arguments of forward, or None without one.
+    """A module in eval mode, of plain tensors in and out (`structure`).
 
-    notes: what was done on the way that people should know, as sentences.
+    example: positional arguments and keyword arguments of forward, or None without one.
+    outputs: what it returned, once it has run.   notes: what people should know of how it was opened, as sentences.
     """
 
     module: torch.nn.Module
     example: tuple[tuple[Any, ...], Mapping[str, Any]] | None
     entry: str
+    outputs: structure.Outputs
     notes: tuple[str, ...] = ()
+
+    @property
+    def original(self) -> torch.nn.Module:
+        """The user's own module."""
+        return structure.original(self.module)
 
 
 def open_source(spec: SourceSpec) -> Source:
@@ -68,7 +75,11 @@ def open_source(spec: SourceSpec) -> Source:
     if spec.weights is not None:
         notes = load_weights(module, Path(spec.cwd, spec.weights))
     module.eval()
-    return Source(module, example, spec.entry, notes)
+    plain, example, fixed = structure.arranged(module, example, spec.entry)
+    plain.eval()  # the wrapper itself
+    outputs = structure.Outputs()
+    outputs.watch(plain)
+    return Source(plain, example, spec.entry, outputs, (*notes, *fixed))
 
 
 def inputs_of(source: Source, given: Mapping[str, torch.Tensor] | None, names: tuple[str, ...]) -> tuple[Input, ...]:

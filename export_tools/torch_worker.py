@@ -74,7 +74,7 @@ class Worker:
             preprocess,
             postprocessing.parse(command.get("postprocess", ())),
             inputs=self._names,
-            outputs=command.get("output_names", ()),
+            outputs=command.get("output_names") or self._source.outputs.names,
         )
         self._take_raw(preprocess, command, made=given is None)
         # before the first forward: what a module caches on the way would stay float32 in a later copy
@@ -101,7 +101,7 @@ class Worker:
         npz.write(Path(command["example_out"]), arrays)
         return {
             "inputs": list(self._names),
-            "weights_sha256": weights_sha256(self._source.module),
+            "weights_sha256": weights_sha256(self._source.original),
             "weights_bytes": sum(t.nbytes for t in self._source.module.state_dict().values() if torch.is_tensor(t)),
             "torch": torch.__version__.partition("+")[0],
             "precise": self._precise is not None,
@@ -118,7 +118,12 @@ class Worker:
                 self._source.entry,
                 "look for dropout outside of nn.Dropout, random numbers, or state that forward changes",
             )
-        return {"outputs": len(first), "finished": self._folded.place, "classes": self._folded.classes}
+        return {
+            "outputs": len(first),
+            "names": self._source.outputs.names,
+            "finished": self._folded.place,
+            "classes": self._folded.classes,
+        }
 
     def export(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Write the ONNX file. Whatever an exporter raises is an answer: the other one may do better."""

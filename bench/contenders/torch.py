@@ -94,7 +94,7 @@ class TorchEager:
         wanted = self._manifest.source_weights_sha256
         if self._checked or wanted is None:
             return
-        found = weights_sha256(self._opened().module)
+        found = weights_sha256(self._opened().original)
         if found != wanted:
             raise SourceDiffers(
                 f"the module's weights have the SHA-256 {found[:12]}…, the artifact was exported from {wanted[:12]}…",

@@ -13,6 +13,7 @@ from torch import nn
 from export_tools.errors import SourceError
 from export_tools.request import SourceSpec
 from export_tools.source import Source, inputs_of, open_source, weights_sha256
+from export_tools.structure import Outputs
 
 Spec = Callable[..., SourceSpec]
 SOURCES = Path(__file__).parent / "sources"
@@ -77,7 +78,7 @@ def test_without_an_example_the_flag_that_gives_one_is_named(spec: Spec) -> None
 
 
 def test_arguments_that_are_no_tensors_are_refused_by_name() -> None:
-    source = Source(nn.Identity(), ((3,), {}), "here")
+    source = Source(nn.Identity(), ((3,), {}), "here", Outputs())
     with pytest.raises(SourceError, match="forward's input is a int"):
         inputs_of(source, None, ())
 
