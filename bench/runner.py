@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from export_tools.request import SourceSpec
 
 OWN = "edge"
+FOREIGN = "onnx"  # what the manifest of an adopted file says of its source
 
 
 def bench(
@@ -113,6 +114,12 @@ def _options(kind: contenders.Kind, artifact: Artifact, source: "SourceSpec | No
     from export_tools.remembered import recall  # noqa: PLC0415 - only PyTorch needs the other host package
 
     spec = source or recall(artifact.variant().files[0].sha256)
+    if artifact.manifest.source_framework == FOREIGN and (spec is None or spec.is_onnx):
+        raise SourceUnknown(
+            f"it was adopted from {artifact.manifest.source_entry}, and PyTorch needs a module",
+            str(artifact.path),
+            "say where there is one: --source FILE.py:callable; or leave it out: --against onnxruntime",
+        )
     if spec is None:
         raise SourceUnknown(
             "PyTorch needs the module itself, and this host has not exported this artifact",

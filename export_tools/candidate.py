@@ -1,7 +1,6 @@
 """One model on its way: converted by an exporter or adopted, then fold → shapes → strip → check → verify."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +12,16 @@ from export_tools.convert import Conversion, Written, await_converted, await_tra
 from export_tools.errors import ExportFailed, ParityLost
 from export_tools.explain import Investigation
 from export_tools.graph_file import size_of
+from export_tools.noise import profile
 from export_tools.passes import SHAPES, Pass, Passed, apply
-from export_tools.reference import Answered
+from export_tools.postprocess import refuse_labels
+from export_tools.reference import Answered, Opened, answer_cases, described_outputs
 from export_tools.request import ExportRequest
+from export_tools.sequences import ports_of_outputs, refuse_unlike
 from export_tools.stages import Progress, stage
 from export_tools.strip import forget, least_ir, set_ports
 from export_tools.torch_process import TorchProcess
-from export_tools.verify import Verification, refuse_invalid, verify
+from export_tools.verify import Verification, output_shapes, refuse_invalid, threads, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +35,75 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What every candidate of one export is held against. outputs: shapes by name.   doubts: judges ties."""
+    """What every candidate of one export is held against. outputs: shapes by name.   doubts: judges ties.
+
+    reference: what gave the answers, as `verify` calls it.
+    """
 
     request: ExportRequest
     inputs: tuple[Port, ...]
     outputs: Mapping[str, Shape]
     answered: Answered
     doubts: Investigation
+    reference: str
     passes: Sequence[Pass]
     work: Path
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of an export before it is packed."""
+
+    opened: Opened
+    outputs: tuple[Port, ...]
+    answered: Answered
+    proven: Candidate
+
+
+def prepared(
+    request: ExportRequest,
+    opened: Opened,
+    reference: TorchProcess,
+    *,
+    replay: Callable[[Path], str],
+    passes: Sequence[Pass],
+    work: Path,
+    progress: Progress,
+) -> tuple[Proof, tuple[Port, ...]]:
+    """Ask the reference for its answers to all cases; return what candidates are held against, and the outputs.
+
+    Raises as `reference.answer_cases`; UsageError for state or labels that don't fit the outputs.
+    """
+    with stage(progress, "answer", f"the cases in {opened.engine}") as told:
+        answered = answer_cases(request, opened, reference, work, told.step)
+        told.says(f"{len(answered.cases)} cases, {opened.engine}")
+    shapes = output_shapes(answered.cases, answered.answers, opened.inputs)
+    outputs = described_outputs(request, opened, ports_of_outputs(shapes, answered.answers[0].plain))
+    refuse_unlike(request.state, opened.inputs, outputs)
+    if request.labels is not None:
+        refuse_labels(request.labels, opened.classes, outputs)
+    doubts = Investigation(
+        request=request,
+        opened=opened,
+        reference=reference,
+        profile=profile(answered.answers),
+        work=work,
+        threads=threads(),
+        replay=replay,
+    )
+    proof = Proof(
+        request=request,
+        inputs=opened.inputs,
+        outputs=shapes,
+        answered=answered,
+        doubts=doubts,
+        reference=opened.reference,
+        passes=passes,
+        work=work,
+        progress=progress,
+    )
+    return proof, tuple(outputs.values())
 
 
 def converted(proof: Proof, child: TorchProcess, exporter: str, why: str) -> Candidate:
@@ -91,7 +152,7 @@ def _passed(proof: Proof, written: Written, before: Passed, name: str, passes: S
             cases=proof.answered.cases,
             answers=proof.answered.answers,
             tied=proof.doubts.tied,
-            threads=_threads(),
+            threads=threads(),
             where=proof.request.origin,
         )
         told.says(f"kept {', '.join(after.kept)}" if after.kept else "nothing to change")
@@ -120,10 +181,11 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
             files[0],
             cases,
             proof.answered.answers,
-            threads=_threads(),
+            threads=threads(),
             where=request.origin,
             state=request.state,
             tied=proof.doubts.tied,
+            reference=proof.reference,
             progress=told.step,
         )
         more = proof.doubts.search(files[0], found)
@@ -144,7 +206,3 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
         frozen=written.frozen,
     )
     return Candidate(conversion, found, passed.dropped)
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0))

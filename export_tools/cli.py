@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 EXPORT_EXAMPLES = (
     "edge export model.py:build -o digits.edge",
     "edge export model.py:build --weights digits.pt --dynamic image:0=batch",
+    "edge export model.onnx -o x.edge --dynamic image:0=batch:1..64",
     "edge export linear.pt --trust-pickle --import-from train.py --example input=64x13:float32 --opset 11",
 )
 VERIFY_EXAMPLES = (
@@ -196,7 +197,8 @@ def _request(options: argparse.Namespace) -> ExportRequest:
         ranges=tuple(parse_range(text) for text in options.range),
         input_names=_names(options.input_names),
         output_names=_names(options.output_names),
-        opset=options.opset,
+        opset=options.opset or DEFAULT_OPSET,
+        keep_opset=options.opset is None,
         exporter=options.exporter,
         allow_frozen_branch=options.allow_frozen_branch,
         data=options.data,
@@ -250,7 +252,9 @@ def _export_parser() -> Parser:
         "A PyTorch module to a verified artifact: exported in a fresh process, checked, held against PyTorch.",
         EXPORT_EXAMPLES,
     )
-    parser.add_argument("source", metavar="SOURCE", help="file.py:callable, package.module:callable, or model.pt")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="file.py:callable, package.module:callable, model.pt, or model.onnx"
+    )
     parser.add_argument("-o", "--output", metavar="NAME.edge", type=Path, help="where to (default: here, by its name)")
     parser.add_argument("--weights", metavar="FILE", help="a state_dict for the module, read without running code")
     parser.add_argument(
@@ -277,7 +281,10 @@ def _export_parser() -> Parser:
     parser.add_argument("--input-names", metavar="A,B", default="", help="instead of forward's parameters")
     parser.add_argument("--output-names", metavar="C,D", default="", help="instead of output, output_1, ...")
     parser.add_argument(
-        "--opset", metavar="N", type=int, default=DEFAULT_OPSET, help=f"to write (default: {DEFAULT_OPSET})"
+        "--opset",
+        metavar="N",
+        type=int,
+        help=f"to write (default: {DEFAULT_OPSET}; an .onnx file keeps its own)",
     )
     parser.add_argument("--exporter", default=AUTO, metavar="|".join((AUTO, *EXPORTERS)), help="auto tries both")
     parser.add_argument(

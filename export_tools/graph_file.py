@@ -136,6 +136,20 @@ def place_of(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
     return path, offset, length
 
 
+def content_of(tensor: onnx.TensorProto, folder: Path) -> Iterator[bytes]:
+    """Yield a tensor's little-endian bytes, in pieces; of strings, each string."""
+    if uses_external_data(tensor):
+        source, offset, length = place_of(tensor, folder)
+        with source.open("rb") as stream:
+            stream.seek(offset)
+            yield from _chunks(stream, length)
+    elif tensor.data_type == onnx.TensorProto.STRING:
+        yield from tensor.string_data
+    else:
+        array = onnx.numpy_helper.to_array(tensor)
+        yield array.astype(array.dtype.newbyteorder("<")).tobytes()
+
+
 def graphs_of(model: onnx.ModelProto) -> list[onnx.GraphProto]:
     """Return the model's graph and every graph inside of it: branches and loop bodies."""
     found, waiting = [], [model.graph]

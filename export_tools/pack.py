@@ -45,7 +45,7 @@ _READS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """All that goes into an artifact, proven."""
+    """All that goes into an artifact, proven. torch_version: None where torch had no part in it."""
 
     conversion: Conversion
     verification: Verification
@@ -54,7 +54,7 @@ class Contents:
     cases: tuple[Case, ...]
     answers: tuple[Answers, ...]
     weights_sha256: str
-    torch_version: str
+    torch_version: str | None
 
 
 def pack(request: ExportRequest, contents: Contents, golden: Sequence[GoldenCase], folder_of_golden: Path) -> Artifact:
@@ -174,7 +174,7 @@ def _described(request: ExportRequest, contents: Contents, variant: Variant, gol
         ),
         source_entry=request.origin,
         source_weights_sha256=contents.weights_sha256,
-        source_framework="torch",
+        source_framework="onnx" if contents.torch_version is None else "torch",
         requires_onnxruntime=least_onnxruntime(conversion.opset_written, conversion.ir),
         requires_opset=conversion.opset_written,
         requires_ir=conversion.ir,

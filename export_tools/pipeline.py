@@ -18,32 +18,28 @@ from edge_runtime.artifact import Artifact, is_only_an_artifact
 from edge_runtime.errors import EdgeError, Unwritable
 from edge_runtime.manifest import GoldenCase, State
 from edge_runtime.units import size
-from export_tools import python_source, remembered
-from export_tools.candidate import Candidate, Proof, converted
+from export_tools import adopt, python_source, remembered
+from export_tools.candidate import Candidate, Made, Proof, converted, prepared
 from export_tools.choice import best
 from export_tools.convert import Conversion, ask_for_export, exporters_for
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
-from export_tools.explain import Investigation, replay
-from export_tools.noise import profile
+from export_tools.explain import replay
 from export_tools.pack import Contents, created, pack, write_golden
 from export_tools.passes import FOLD, Pass
-from export_tools.postprocess import checked_labels, refuse_labels
+from export_tools.postprocess import checked_labels
 from export_tools.postprocess import parse as parse_postprocess
 from export_tools.preprocess import parse as parse_preprocess
 from export_tools.reference import (
     Opened,
-    answer_cases,
     ask_to_open,
     await_opened,
-    described_outputs,
     refuse_another,
     start,
 )
 from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, SourceSpec, ValueRange, parse_dynamic_mapping
-from export_tools.sequences import ports_of_outputs, refuse_unlike
 from export_tools.stages import Progress, stage
 from export_tools.torch_process import TorchProcess
-from export_tools.verify import Verification, output_shapes
+from export_tools.verify import Verification
 
 if TYPE_CHECKING:
     import torch
@@ -76,65 +72,25 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: 
     """
     refuse_output(request)
     refuse_opset(request)
-    exporters = exporters_for(request.exporter, request.opset)
-    with tempfile.TemporaryDirectory(prefix="edge-export-") as folder, ExitStack() as children:
+    with tempfile.TemporaryDirectory(prefix="edge-export-") as folder:
         work = Path(folder)
-        reference, exporting = (children.enter_context(start(request)) for _ in range(2))
-        with stage(progress, "open", request.origin) as told:
-            ask_to_open(request, reference, work, precise=True)
-            ask_to_open(request, exporting, work, precise=False)
-            opened = await_opened(request, reference, exporting, work)
-            told.says(", ".join(f"{port.name} {port}" for port in opened.inputs))
-        # they work while the reference answers
-        _ask(request, exporting, exporters[0], opened, work)
-        waiting = {exporters[0]: exporting}
-        for exporter in exporters[1:]:
-            waiting[exporter] = children.enter_context(start(request))
-            ask_to_open(request, waiting[exporter], work, precise=False)
-            _ask(request, waiting[exporter], exporter, opened, work)
-        with stage(progress, "answer", "the cases in PyTorch") as told:
-            answered = answer_cases(request, opened, reference, work, told.step)
-            told.says(f"{len(answered.cases)} cases, PyTorch {opened.torch_version}")
-        shapes = output_shapes(answered.cases, answered.answers, opened.inputs)
-        outputs = described_outputs(request, opened, ports_of_outputs(shapes, answered.answers[0].plain))
-        refuse_unlike(request.state, opened.inputs, outputs)
-        if request.labels is not None:
-            refuse_labels(request.labels, opened.classes, outputs)
-        doubts = Investigation(
-            request=request,
-            opened=opened,
-            reference=reference,
-            profile=profile(answered.answers),
-            work=work,
-            threads=len(os.sched_getaffinity(0)),
-            replay=partial(replay, request),
-        )
-        proof = Proof(
-            request=request,
-            inputs=opened.inputs,
-            outputs=shapes,
-            answered=answered,
-            doubts=doubts,
-            passes=passes,
-            work=work,
-            progress=progress,
-        )
-        proven = _best(proof, opened, waiting)
+        make = _adopted if request.source.is_onnx else _converted
+        made = make(request, work, progress, passes)
         contents = Contents(
-            conversion=proven.conversion,
-            verification=proven.verification,
-            inputs=opened.inputs,
-            outputs=tuple(outputs.values()),
-            cases=answered.cases,
-            answers=answered.answers,
-            weights_sha256=opened.weights_sha256,
-            torch_version=opened.torch_version,
+            conversion=made.proven.conversion,
+            verification=made.proven.verification,
+            inputs=made.opened.inputs,
+            outputs=made.outputs,
+            cases=made.answered.cases,
+            answers=made.answered.answers,
+            weights_sha256=made.opened.weights_sha256,
+            torch_version=made.opened.torch_version,
         )
         golden: tuple[GoldenCase, ...] = ()
         if "goldens" not in request.skip:
             with stage(progress, "goldens", "inputs and answers to replay on a board") as told:
                 golden = write_golden(work, contents)
-                told.says(f"{len(golden)} of {len(answered.cases)} cases")
+                told.says(f"{len(golden)} of {len(contents.cases)} cases")
         with stage(progress, "package", str(request.output)) as told:
             artifact = pack(request, contents, golden, work)
             told.says(f"{request.output}, {size(artifact.size_bytes(artifact.variant()))}")
@@ -142,10 +98,10 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: 
     lost = () if forgotten is None else (f"edge bench will need --source, it could not be remembered: {forgotten}",)
     return Exported(
         artifact=artifact,
-        conversion=proven.conversion,
-        verification=proven.verification,
-        warnings=(*answered.left_out, *proven.warnings, *proven.verification.warnings, *lost),
-        notes=opened.notes,
+        conversion=contents.conversion,
+        verification=contents.verification,
+        warnings=(*made.answered.left_out, *made.proven.warnings, *contents.verification.warnings, *lost),
+        notes=made.opened.notes,
     )
 
 
@@ -159,7 +115,7 @@ def export(
     weights: str | Path | None = None,
     input_names: Sequence[str] = (),
     output_names: Sequence[str] = (),
-    opset: int = DEFAULT_OPSET,
+    opset: int | None = None,
     exporter: str = AUTO,
     allow_frozen_branch: bool = False,
     data: str | Path | None = None,
@@ -207,7 +163,8 @@ def export(
             ),
             input_names=tuple(input_names),
             output_names=tuple(output_names),
-            opset=opset,
+            opset=DEFAULT_OPSET if opset is None else opset,
+            keep_opset=opset is None,
             exporter=exporter,
             allow_frozen_branch=allow_frozen_branch,
             data=None if data is None else Path(data),
@@ -243,6 +200,53 @@ def refuse_opset(request: ExportRequest) -> None:
                 request.origin,
                 f"ask for --opset {one.least_opset}, or resize otherwise",
             )
+
+
+def _converted(request: ExportRequest, work: Path, progress: Progress, passes: Sequence[Pass]) -> Made:
+    """Export a PyTorch module: trace, convert and prove it, in child processes."""
+    exporters = exporters_for(request.exporter, request.opset)
+    with ExitStack() as children:
+        reference, exporting = (children.enter_context(start(request)) for _ in range(2))
+        with stage(progress, "open", request.origin) as told:
+            ask_to_open(request, reference, work, precise=True)
+            ask_to_open(request, exporting, work, precise=False)
+            opened = await_opened(request, reference, exporting, work)
+            told.says(", ".join(f"{port.name} {port}" for port in opened.inputs))
+        # they work while the reference answers
+        _ask(request, exporting, exporters[0], opened, work)
+        waiting = {exporters[0]: exporting}
+        for exporter in exporters[1:]:
+            waiting[exporter] = children.enter_context(start(request))
+            ask_to_open(request, waiting[exporter], work, precise=False)
+            _ask(request, waiting[exporter], exporter, opened, work)
+        proof, outputs = prepared(
+            request,
+            opened,
+            reference,
+            replay=partial(replay, request),
+            passes=passes,
+            work=work,
+            progress=progress,
+        )
+        return Made(opened, outputs, proof.answered, _best(proof, opened, waiting))
+
+
+def _adopted(request: ExportRequest, work: Path, progress: Progress, passes: Sequence[Pass]) -> Made:
+    """Adopt an ONNX file: prove what becomes of it against the file as it came."""
+    with start(request) as reference:
+        with stage(progress, "open", request.origin) as told:
+            found = adopt.open_file(request, reference, work)
+            told.says(", ".join(f"{port.name} {port}" for port in found.opened.inputs))
+        proof, outputs = prepared(
+            found.request,
+            found.opened,
+            reference,
+            replay=partial(replay, request),
+            passes=passes,
+            work=work,
+            progress=progress,
+        )
+        return Made(found.opened, outputs, proof.answered, adopt.adopted(proof, found))
 
 
 def _with_steps(request: ExportRequest) -> SourceSpec:

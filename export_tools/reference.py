@@ -11,6 +11,7 @@ from edge_runtime import npz
 from edge_runtime.errors import UsageError
 from edge_runtime.manifest import Port, State
 from edge_runtime.npz import Array
+from edge_runtime.session import ENGINE
 from export_tools.cases import DATA, REAL, Case, made_example, make_cases, ports_of, read_data
 from export_tools.convert import check_output_names
 from export_tools.errors import SourceError, SourceLost, depends_on_values
@@ -19,8 +20,9 @@ from export_tools.postprocess import described
 from export_tools.request import ExportRequest
 from export_tools.sequences import carried_on, make_sequences, refuse_unknown
 from export_tools.sizings import describe
-from export_tools.torch_process import TorchProcess
-from export_tools.verify import Tied
+from export_tools.torch_process import ONNX, TORCH, TorchProcess
+from export_tools.verify import ITSELF, Tied
+from export_tools.verify import TORCH as TORCH_ANSWERS
 
 SAME_ANSWER = 1e-5  # of the largest value: far above what another alignment of memory moves, far below dropout
 
@@ -30,7 +32,7 @@ class Opened:
     """The module as its processes describe it.
 
     finished: the place of the output that is postprocessed, and the size of its last axis before; None without.
-    notes: what was done to open it that people should know.
+    torch_version: None for an ONNX file, which onnxruntime answers for.
     """
 
     example: Mapping[str, Array]
@@ -40,13 +42,24 @@ class Opened:
     classes: int | None
     weights_sha256: str
     weights_bytes: int
-    torch_version: str
+    torch_version: str | None
     notes: tuple[str, ...] = ()
+
+    @property
+    def engine(self) -> str:
+        """What answers, as people call it."""
+        return ENGINE if self.torch_version is None else f"PyTorch {self.torch_version}"
+
+    @property
+    def reference(self) -> str:
+        """What its answers are, as `verify` calls it."""
+        return ITSELF if self.torch_version is None else TORCH_ANSWERS
 
 
 def start(request: ExportRequest) -> TorchProcess:
     """Start a child for the request's source."""
-    return TorchProcess(request.origin, cwd=request.source.cwd, timeout_s=request.timeout_s)
+    worker = ONNX if request.source.is_onnx else TORCH
+    return TorchProcess(request.origin, cwd=request.source.cwd, timeout_s=request.timeout_s, worker=worker)
 
 
 def ask_to_open(request: ExportRequest, child: TorchProcess, work: Path, *, precise: bool) -> None:

@@ -88,6 +88,11 @@ class SourceSpec:
         return None
 
     @property
+    def is_onnx(self) -> bool:
+        """Whether it is an ONNX file, which is adopted, and no PyTorch module."""
+        return self.file_and_callable is None and self.entry.endswith(".onnx")
+
+    @property
     def origin(self) -> str:
         """The entry as a manifest may show it: without the folders of this machine."""
         split = self.file_and_callable
@@ -165,6 +170,7 @@ class ExportRequest:
     """One export. Names in `example`, `dynamic`, `ranges` and `data` are the final ones, after `input_names`.
 
     origin: what the manifest says of the source, for people.   data: an .npz, or a folder of them, of real inputs.
+    keep_opset: nothing asks for `opset`, so an ONNX file keeps its own.
     state: outputs that are the next step's inputs.   preprocess, postprocess: steps inside the graph.   labels: names
     of the classes, in their order.
     allow_frozen_branch: export the example's path through a forward that decides by values.
@@ -182,6 +188,7 @@ class ExportRequest:
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
     opset: int = DEFAULT_OPSET
+    keep_opset: bool = False
     exporter: str = AUTO
     allow_frozen_branch: bool = False
     data: Path | None = None

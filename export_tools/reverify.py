@@ -1,7 +1,6 @@
 """`edge verify`: the whole proof of an artifact again, against the module it was made from, or against its goldens."""
 
 import math
-import os
 import shlex
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from edge_runtime import npz
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.errors import UsageError
 from edge_runtime.manifest import Manifest, Variant
-from export_tools import remembered
+from export_tools import adopt, remembered
 from export_tools.cases import REAL, Case
 from export_tools.errors import ParityLost, SourceError
 from export_tools.explain import Investigation
@@ -22,7 +21,7 @@ from export_tools.preprocess import parse as parse_preprocess
 from export_tools.reference import answer_cases, ask_to_open, await_opened, start
 from export_tools.request import AUTO, DEFAULT_TIMEOUT_S, DynamicAxis, ExportRequest, SourceSpec, ValueRange
 from export_tools.stages import Progress, stage
-from export_tools.verify import Verification, departed, held, refuse_invalid, verify
+from export_tools.verify import STORED, Verification, departed, held, refuse_invalid, threads, verify
 
 SOURCE, GOLDENS = "source", "goldens"
 AGAINST = (AUTO, SOURCE, GOLDENS)
@@ -92,7 +91,6 @@ def reverify(
 
 def _against_source(artifact: Artifact, variant: Variant, request: ExportRequest, progress: Progress) -> Reverified:
     model = artifact.model_path(variant)
-    threads = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="edge-verify-") as folder, start(request) as reference:
         work = Path(folder)
         first = _example(artifact)
@@ -100,45 +98,50 @@ def _against_source(artifact: Artifact, variant: Variant, request: ExportRequest
             npz.write(work / "example.npz", first)
             request = replace(request, example=work / "example.npz")
         with stage(progress, "open", request.origin) as told:
-            ask_to_open(request, reference, work, precise=True)
-            opened = await_opened(request, reference, None, work)
+            if request.source.is_onnx:
+                found = adopt.open_file(request, reference, work)
+                request, opened = found.request, found.opened
+            else:
+                ask_to_open(request, reference, work, precise=True)
+                opened = await_opened(request, reference, None, work)
             _refuse_other_weights(artifact.manifest, opened.weights_sha256, request.origin)
             told.says(", ".join(f"{port.name} {port}" for port in opened.inputs))
-        with stage(progress, "answer", "the cases in PyTorch") as told:
+        with stage(progress, "answer", f"the cases in {opened.engine}") as told:
             answered = answer_cases(request, opened, reference, work)
-            told.says(f"{len(answered.cases)} cases, PyTorch {opened.torch_version}")
+            told.says(f"{len(answered.cases)} cases, {opened.engine}")
         doubts = Investigation(
             request=request,
             opened=opened,
             reference=reference,
             profile=profile(answered.answers),
             work=work,
-            threads=threads,
+            threads=threads(),
             replay=_replay(artifact, variant, request),
         )
         with stage(progress, "verify", f"{len(answered.cases)} cases in onnxruntime") as told:
             try:
                 refuse_invalid(model, where=str(artifact.path))
-                found = verify(
+                proof = verify(
                     model,
                     answered.cases,
                     answered.answers,
-                    threads=threads,
+                    threads=threads(),
                     where=str(artifact.path),
                     state=request.state,
                     tied=doubts.tied,
+                    reference=opened.reference,
                     progress=told.step,
                 )
-                more = doubts.search(model, found)
+                more = doubts.search(model, proof)
             except ParityLost as problem:
                 raise doubts.explained(problem) from problem
-            told.says(f"worst error {found.worst.difference.ratio:.1%} of its tolerance; {more} more inputs searched")
+            told.says(f"worst error {proof.worst.difference.ratio:.1%} of its tolerance; {more} more inputs searched")
     return Reverified(
         artifact=artifact,
         variant=variant,
         against=f"the source {request.origin}",
-        verification=found,
-        warnings=(*answered.left_out, *found.warnings),
+        verification=proof,
+        warnings=(*answered.left_out, *proof.warnings),
     )
 
 
@@ -154,7 +157,7 @@ def _against_goldens(artifact: Artifact, variant: Variant, progress: Progress) -
     with stage(progress, "verify", f"{len(cases)} golden cases in onnxruntime") as told:
         model = artifact.model_path(variant)
         refuse_invalid(model, where=str(artifact.path))
-        found = held(model, cases, answers, granted, threads=len(os.sched_getaffinity(0)), where=str(artifact.path))
+        found = held(model, cases, answers, granted, threads=threads(), where=str(artifact.path), reference=STORED)
         if found.wrong:
             raise departed(found, cases, model, str(artifact.path))
         told.says(f"worst error {found.worst.difference.ratio:.1%} of its tolerance")

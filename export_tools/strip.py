@@ -23,6 +23,7 @@ _NEW_TYPES = {
     onnx.TensorProto.INT4: 10,
     onnx.TensorProto.FLOAT4E2M1: 11,
 }
+LEAST_IR = 4  # before it every weight was an input too; same source
 _FUNCTIONS_IR = 8  # model-local functions; same source
 
 
@@ -64,7 +65,7 @@ def least_ir(model: onnx.ModelProto) -> int:
         raise UnsupportedModel(f"unknown opset: {problem}", "the exported file", "install a newer onnx") from problem
     types = {tensor.data_type for graph in graphs_of(model) for tensor in graph.initializer}
     types |= {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
-    return max(needed, _FUNCTIONS_IR if model.functions else 0, *(_NEW_TYPES.get(kind, 0) for kind in types))
+    return max(needed, LEAST_IR, _FUNCTIONS_IR if model.functions else 0, *(_NEW_TYPES.get(kind, 0) for kind in types))
 
 
 def opset_of(model: onnx.ModelProto) -> int:

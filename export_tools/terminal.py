@@ -96,7 +96,8 @@ def facts(exported: Exported) -> Iterator[tuple[str, str]]:
     variant, worst = exported.artifact.variant(), proof.worst
     yield "artifact", str(exported.artifact.path)
     yield "opset", f"{conversion.opset_asked} asked, {conversion.opset_written} written"
-    lowered = f", lowered from {conversion.ir_by_exporter}" if conversion.ir != conversion.ir_by_exporter else ""
+    turned = "lowered" if conversion.ir < conversion.ir_by_exporter else "raised"
+    lowered = f", {turned} from {conversion.ir_by_exporter}" if conversion.ir != conversion.ir_by_exporter else ""
     yield "IR", f"{conversion.ir}{lowered}: runs on onnxruntime {manifest.requires_onnxruntime} and later"
     yield "exporter", f"{conversion.exporter} ({conversion.why})"
     yield "operators", ", ".join(f"{kind} {count}" if count > 1 else kind for kind, count in conversion.operators)

@@ -1,4 +1,4 @@
-"""The parent's side of `torch_worker`: start the child, ask, read within a deadline, end it on any way out."""
+"""The parent's side of `torch_worker` and `onnx_worker`: start the child, ask, wait, end it on any way out."""
 
 import contextlib
 import json
@@ -17,6 +17,7 @@ from typing import Any, Self
 from edge_runtime.errors import from_document
 from export_tools.errors import SourceError, SourceLost
 
+TORCH, ONNX = "torch_worker", "onnx_worker"  # what holds a module, and what holds a file
 MAX_LINE_BYTES = 2**20  # an answer is a few names and numbers; whatever is longer was not written by our worker
 TAIL_BYTES = 4000
 WORDS_SHOWN = 3  # lines of a dead child's stderr
@@ -29,7 +30,7 @@ class TorchProcess:
     everything it started, whatever it is doing.
     """
 
-    def __init__(self, where: str, *, cwd: str, timeout_s: float) -> None:
+    def __init__(self, where: str, *, cwd: str, timeout_s: float, worker: str = TORCH) -> None:
         if not Path(cwd).is_dir():
             raise SourceError("no such folder to start from", cwd, "export again, or give the source anew")
         self._where, self._timeout_s = where, timeout_s
@@ -45,7 +46,7 @@ class TorchProcess:
         # -P: a file torch.py in the working directory must not become torch. The worker adds the directory later,
         # when all that it needs itself is imported
         self._process = subprocess.Popen(
-            (sys.executable, "-P", "-m", "export_tools.torch_worker"),
+            (sys.executable, "-P", "-m", f"export_tools.{worker}"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -11,30 +11,24 @@ One JSON command a line on stdin, one JSON answer a line on stdout; arrays trave
 - ``tied``: tell whether another index is as right an answer to a case as the module's own.
 - ``watch``: run one case; write the fingerprint of every operator's result, and where each came from.
 
-Errors are answered as ``edge-error`` documents. The user's code may print, fork or hang: stdout is taken out of its
-reach at the level of file descriptors, and when stdin ends, nobody waits any more and the whole group leaves.
+`serving` tells how they are served, and keeps the user's code, which may print, fork or hang, out of the way.
 """
 
 import contextlib
 import copy
 import json
-import os
-import queue
-import signal
-import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils import _pytree
 
 from edge_runtime import npz
-from edge_runtime.errors import EdgeError, UsageError, to_document
+from edge_runtime.errors import UsageError
 from edge_runtime.files import write_whole
 from export_tools import folded
 from export_tools import postprocess as postprocessing
@@ -44,6 +38,7 @@ from export_tools.fingerprint import FIGURES
 from export_tools.op_trace import Operation, OpTrace, departure, place_in_user_code
 from export_tools.op_values import watched
 from export_tools.request import DynamicAxis, SourceSpec
+from export_tools.serving import serve
 from export_tools.source import Input, Source, inputs_of, open_source, user_code, weights_sha256
 from export_tools.ties import Choice, choices, tied
 
@@ -326,33 +321,7 @@ class Worker:
 
 def main() -> None:
     """Serve commands until stdin ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    commands: queue.SimpleQueue[str] = queue.SimpleQueue()
-    # a duplicate, so that the user's code reading stdin gets its end and not our commands
-    stream = os.fdopen(os.dup(0), encoding="utf-8")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    threading.Thread(target=_listen, args=(stream, commands), daemon=True).start()
-
-    def tell(answer: Mapping[str, Any]) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
-
-    worker: Worker | None = None
-    while True:
-        command = json.loads(commands.get())
-        try:
-            if command["do"] == "open":
-                worker = Worker(command, tell)
-                answer = worker.describe(command)
-            else:
-                assert worker is not None, "open comes first"  # noqa: S101 - our parent's order, not a user's
-                answer = getattr(worker, command["do"])(command)
-        except EdgeError as error:
-            answer = to_document(error)
-        tell(answer)
+    serve(Worker)
 
 
 @contextlib.contextmanager
@@ -364,13 +333,6 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(previous)
-
-
-def _listen(stream: IO[str], commands: "queue.SimpleQueue[str]") -> None:
-    for line in stream:
-        commands.put(line)
-    # our parent is gone or done: whatever runs here, and whatever the user's code started, has lost its purpose
-    os.killpg(0, signal.SIGKILL)
 
 
 def _float64(module: torch.nn.Module) -> torch.nn.Module | None:

@@ -4,6 +4,7 @@ Each case runs twice in onnxruntime: on the graph as it is, and as onnxruntime's
 answer may be off is derived in `noise`.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,10 @@ from export_tools.noise import WEAK_TOLERANCE, Answers, Granted, is_precise, sto
 from export_tools.sequences import carried_on
 
 AS_WRITTEN, OPTIMISED = "as written", "optimised"  # the two graphs that onnxruntime runs
+# What gave the answers that a model is held against, and how a warning calls it
+TORCH, ITSELF, STORED = "torch float32", "the file as it came, unoptimised", "its golden cases"
+WHO = {TORCH: "in PyTorch too", ITSELF: "in the file as it came too", STORED: "in its golden cases too"}
+NOT_THE_MODULE = "the exported model is not the module"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ def verify(
     where: str,
     state: Sequence[State] = (),
     tied: Tied | None = None,
+    reference: str = TORCH,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Verification:
     """Return the proof that a model answers like PyTorch.
@@ -132,7 +138,17 @@ def verify(
     Raises ExportFailed as `compared` does, ParityLost naming the worst output, its case, error and tolerance when an
     answer differs; `failing` of the error holds all of them.
     """
-    found = compared(model, cases, answers, threads=threads, where=where, state=state, tied=tied, progress=progress)
+    found = compared(
+        model,
+        cases,
+        answers,
+        threads=threads,
+        where=where,
+        state=state,
+        tied=tied,
+        reference=reference,
+        progress=progress,
+    )
     if found.wrong:
         raise departed(found, cases, model, where)
     return found
@@ -147,17 +163,30 @@ def compared(
     where: str,
     state: Sequence[State] = (),
     tied: Tied | None = None,
+    reference: str = TORCH,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Verification:
     """Run every case in onnxruntime, and hold it against PyTorch.
 
-    state: what a case that follows another goes on with.   tied: judges indices that differ (argmax, topk); without
-    it they may differ where all values of the case are equal.   progress: hears of the runs done, of how many.
+    reference: what gave the answers.   state: what a case that follows another goes on with.   tied: judges indices
+    that differ (argmax, topk); without it they may differ where all values of the case are equal.   progress: hears of
+    the runs done, of how many.
     Raises ExportFailed when the file can't be loaded, ParityLost when there is nothing to compare.
     """
     _refuse_nothing_to_compare(answers, where)
     granted = tolerances(answers)
-    return held(model, cases, answers, granted, threads=threads, where=where, state=state, tied=tied, progress=progress)
+    return held(
+        model,
+        cases,
+        answers,
+        granted,
+        threads=threads,
+        where=where,
+        state=state,
+        tied=tied,
+        reference=reference,
+        progress=progress,
+    )
 
 
 def held(
@@ -170,6 +199,7 @@ def held(
     where: str,
     state: Sequence[State] = (),
     tied: Tied | None = None,
+    reference: str = TORCH,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Verification:
     """Run every case in onnxruntime, and hold it against answers within what each output is granted; as `compared`."""
@@ -200,9 +230,9 @@ def held(
         worst_rel=max((row.difference.max_rel for row in proven if np.isfinite(row.difference.max_rel)), default=0.0),
         snr_db=min(ratios, default=None),
         tolerance=max(row.relative for row in rows),
-        reference="torch float32, tolerance by float64" if is_precise(answers) else "torch float32",
+        reference=f"{reference}, tolerance by float64" if is_precise(answers) else reference,
     )
-    found = Verification(rows, summary, tuple(_doubts(answers, granted)))
+    found = Verification(rows, summary, tuple(_doubts(answers, granted, WHO[reference])))
     if not found.tied:
         return found
     named = ", ".join(case.name for case in cases if case.name in found.tied)
@@ -306,7 +336,7 @@ def departed(found: Verification, cases: Sequence[Case], model: Path, where: str
         error.failing = Failing(model, case, worst, found)
         return error
     error = ParityLost(
-        f"the exported model is not the module: {len(found.wrong)} of {len(found.rows)} outputs differ; the worst is "
+        f"{NOT_THE_MODULE}: {len(found.wrong)} of {len(found.rows)} outputs differ; the worst is "
         f"{worst.output} of the case {worst.case}: it {problem}"
         + (", and only as onnxruntime optimises the graph" if optimiser else ""),
         where,
@@ -314,6 +344,11 @@ def departed(found: Verification, cases: Sequence[Case], model: Path, where: str
     )
     error.failing = Failing(model, case, worst, found)
     return error
+
+
+def threads() -> int:
+    """Return how many threads a session of this host gets."""
+    return len(os.sched_getaffinity(0))
 
 
 def _worse(one: Row, other: Row) -> Row:
@@ -347,19 +382,19 @@ def _frozen(case: Case) -> str:
     return "tracing froze what the example decided: look for Python's if, int() or .item() on tensors in forward"
 
 
-def _doubts(answers: Sequence[Answers], granted: Sequence[Mapping[str, Granted]]) -> list[str]:
+def _doubts(answers: Sequence[Answers], granted: Sequence[Mapping[str, Granted]], who: str) -> list[str]:
     found: list[str] = []
     for name, shown in answers[0].plain.items():
         values = [answer.plain[name] for answer in answers]
         odd = sum(value.dtype.kind == "f" and not np.isfinite(value).all() for value in values)
         if odd:
-            found.append(f"{name} holds NaN or infinity in {odd} of {len(values)} cases, in PyTorch too")
+            found.append(f"{name} holds NaN or infinity in {odd} of {len(values)} cases, {who}")
         if shown.size and all(value.size == 0 or (value == shown.flat[0]).all() for value in values):
             found.append(f"{name} is {shown.flat[0]} in every case: its proof is weak; give real inputs with --data")
         weak = sum(limits[name].relative > WEAK_TOLERANCE for limits in granted)
         if weak:
             found.append(
-                f"{name} rounds by more than 1 part in 1000 in {weak} of {len(answers)} cases, in PyTorch too: "
+                f"{name} rounds by more than 1 part in 1000 in {weak} of {len(answers)} cases, {who}: "
                 "these prove little; give real inputs with --data"
             )
     return found
