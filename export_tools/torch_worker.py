@@ -17,8 +17,6 @@ One JSON command a line on stdin, one JSON answer a line on stdout; arrays trave
 import contextlib
 import copy
 import json
-import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,16 +32,16 @@ from export_tools import folded
 from export_tools import postprocess as postprocessing
 from export_tools import preprocess as preprocessing
 from export_tools.errors import SourceError
+from export_tools.exporting import Exporting
 from export_tools.fingerprint import FIGURES
-from export_tools.op_trace import Operation, OpTrace, departure, place_in_user_code
+from export_tools.op_trace import Operation, OpTrace, departure
 from export_tools.op_values import watched
-from export_tools.request import DynamicAxis, SourceSpec
+from export_tools.request import SourceSpec
 from export_tools.serving import serve
 from export_tools.source import Input, Source, inputs_of, open_source, user_code, weights_sha256
 from export_tools.ties import Choice, choices, tied
 
 SAME_ANSWER = 1e-5  # of the largest value: far above what a thread's timing moves, far below what dropout does
-TRACED_SIZE = 2  # a dimension traced at 1 is taken for one that broadcasts, and frozen
 
 
 class Worker:
@@ -121,80 +119,10 @@ class Worker:
         }
 
     def export(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the ONNX file. Whatever an exporter raises is an answer: the other one may do better."""
-        axes = [DynamicAxis(**axis) for axis in command["dynamic"]]
-        tensors = [self._widened(name, one.tensor, axes) for name, one in zip(self._names, self._inputs, strict=True)]
-        args, kwargs = self._arguments(tensors)
-        options: dict[str, Any] = {
-            "kwargs": kwargs,
-            "opset_version": command["opset"],
-            "input_names": list(self._names),
-            "output_names": command["output_names"],
-            "dynamo": command["exporter"] == "dynamo",
-        }
-        if options["dynamo"]:
-            options |= {"external_data": True, "verbose": False, "optimize": False}
-            options["dynamic_shapes"] = self._dynamic_shapes(axes) if axes else None
-        elif axes:
-            options["dynamic_axes"] = _by_input(axes, lambda axis: axis.name)
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                begin = time.monotonic()
-                with self._telling_when_traced() as traced:
-                    torch.onnx.export(self._source.module, args, command["path"], **options)
-            frozen = _frozen_by_tracing(caught)
-            if frozen and (reason := self._depends_on_values(args, kwargs)):
-                said = None if command["allow_frozen"] else reason
-                seconds = time.monotonic() - begin - sum(traced)
-                return {"failed": said, "branches": frozen, "path": command["path"], "seconds": seconds}
-        except KeyboardInterrupt:
-            raise
-        except BaseException as problem:  # noqa: BLE001 - exporters raise whatever their passes meet, and so does the traced forward
-            failed = {"failed": f"{type(problem).__name__}: {_first_words(problem)}"}
-            place = place_in_user_code(problem) if _is_about_values(problem) else None
-            return failed if place is None else {**failed, "branches": [place]}
-        seconds = time.monotonic() - begin - sum(traced)
-        return {"failed": None, "path": command["path"], "seconds": seconds}
-
-    @contextlib.contextmanager
-    def _telling_when_traced(self) -> Iterator[list[float]]:
-        """Tell the parent that torch.export.export is done, as soon as it is; yield its seconds.
-
-        torch.onnx.export calls it, in circumstances of its own that `_capture_strategies.py` of torch knows, and says
-        nothing of it.
-        """
-        capture: Callable[..., Any] = torch.export.export
-        seconds: list[float] = []
-
-        def told(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - torch's own signature
-            begin = time.monotonic()
-            program = capture(*args, **kwargs)
-            if not seconds:
-                seconds.append(time.monotonic() - begin)
-                calls = sum(node.op == "call_function" for node in program.graph.nodes)
-                self._tell({"traced_s": seconds[0], "nodes": calls})
-            return program
-
-        torch.export.export = told
-        try:
-            yield seconds
-        finally:
-            torch.export.export = capture
-
-    def _depends_on_values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """Return why the module's path depends on values, or "" when what was frozen are only sizes and constants.
-
-        TorchScript's tracer warns of both alike. torch.export goes through forward with symbols in the place of
-        values, and fails at the first that decides something.
-        """
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                torch.export.export(self._source.module, args, kwargs, strict=False)
-        except BaseException as problem:  # noqa: BLE001 - it raises whatever it meets; only one kind is of interest
-            return _first_words(problem) if _is_about_values(problem) else ""
-        return ""
+        """Write the ONNX file, as `exporting` tells."""
+        tensors = [one.tensor for one in self._inputs]
+        exporting = Exporting(self._source.module, self._inputs, self._names, self._arguments, self._tell)
+        return exporting.export(command, tensors)
 
     def answer(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Run one case; write the float32 answers, and the float64 ones if the copy can run.
@@ -300,24 +228,6 @@ class Worker:
         by_place = tuple(tensor for one, tensor in pairs if one.positional)
         return by_place, {one.name: tensor for one, tensor in pairs if not one.positional}
 
-    def _dynamic_shapes(self, axes: list[DynamicAxis]) -> Any:  # noqa: ANN401 - torch types this pytree as Any too
-        # one Dim object for each name: torch takes two of the same name for two unrelated dimensions
-        dims = {axis.name: _dim(axis) for axis in axes}
-        named = _by_input(axes, lambda axis: dims[axis.name])
-        shapes = [named.get(name, {}) for name in self._names]
-        if all(one.positional for one in self._inputs):
-            return tuple(shapes)
-        return {one.name: shape for one, shape in zip(self._inputs, shapes, strict=True)}
-
-    def _widened(self, name: str, tensor: torch.Tensor, axes: list[DynamicAxis]) -> torch.Tensor:
-        for axis in axes:
-            if axis.input == name and tensor.shape[axis.axis] < TRACED_SIZE:
-                least = max(axis.low, axis.step, TRACED_SIZE)
-                wanted = -(-least // axis.step) * axis.step
-                if axis.allows(wanted):
-                    tensor = tensor.repeat_interleave(wanted, dim=axis.axis)
-        return tensor
-
 
 def main() -> None:
     """Serve commands until stdin ends."""
@@ -346,22 +256,6 @@ def _wide(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     return [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors]
 
 
-def _dim(axis: DynamicAxis) -> Any:  # noqa: ANN401 - torch.export.Dim is a type made at run time
-    if axis.step == 1:
-        return torch.export.Dim(axis.name, min=axis.low, max=axis.high)
-    units = torch.export.Dim(
-        f"_{axis.name}", min=axis.low // axis.step, max=None if axis.high is None else axis.high // axis.step
-    )
-    return axis.step * units
-
-
-def _by_input(axes: list[DynamicAxis], value: Any) -> dict[str, dict[int, Any]]:  # noqa: ANN401 - a name for one exporter, a Dim for the other
-    found: dict[str, dict[int, Any]] = {}
-    for axis in axes:
-        found.setdefault(axis.input, {})[axis.axis] = value(axis)
-    return found
-
-
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array) for name, array in npz.read(path).items()}
 
@@ -388,31 +282,6 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
         return bool(torch.equal(one, other))
     scale = float(one.abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
     return bool(torch.allclose(one, other, rtol=0, atol=SAME_ANSWER * scale, equal_nan=True))
-
-
-def _frozen_by_tracing(caught: list[warnings.WarningMessage]) -> list[str]:
-    """Return where TorchScript's tracer turned a tensor into a Python value, as ``file.py:12``."""
-    return [
-        f"{Path(warning.filename).name}:{warning.lineno}"
-        for warning in caught
-        if warning.category.__name__ == "TracerWarning" and "Converting a tensor to a Python" in str(warning.message)
-    ]
-
-
-def _is_about_values(problem: BaseException) -> bool:
-    """Return whether torch.export says that a value would decide what is traced."""
-    while problem.__cause__ is not None:
-        problem = problem.__cause__
-    said = f"{type(problem).__name__}: {problem}"
-    return any(word in said for word in ("data-dependent", "DataDependent", "Could not guard", "Could not extract"))
-
-
-def _first_words(problem: BaseException) -> str:
-    # exporters print a page; its cause is the last exception of the chain
-    while problem.__cause__ is not None:
-        problem = problem.__cause__
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    return (lines[0] if lines else type(problem).__name__)[:300]
 
 
 if __name__ == "__main__":
