@@ -273,7 +273,7 @@ def translated(problem: Exception, where: str, hint: str = "") -> EdgeError | No
 
     hint: what the caller knows of a likelier cause than we do.
     """
-    message = " ".join(str(problem).split())[:600]
+    message = " ".join(str(problem).split())[:1000]
     if short_of_memory(problem):
         return out_of_memory(problem, where)
     if isinstance(problem, UnicodeDecodeError):  # raised by its binding, for whatever it was about to say
@@ -291,12 +291,13 @@ def translated(problem: Exception, where: str, hint: str = "") -> EdgeError | No
         upgrade = f"install a newer onnxruntime (here: {onnxruntime.__version__}), or export with a lower --opset"
         return UnsupportedModel(f"the model is newer than this onnxruntime: {message}", where, upgrade)
     failed = _failed_node(message)
+    bound = message.startswith("Error in execution")  # a bound run has no exception class of its own
+    message = _in_short(message)
     if isinstance(problem, capi.InvalidArgument) and not failed:
         return WrongInput(f"onnxruntime refused the inputs: {message}", where, hint or "compare them with: edge info")
     if isinstance(problem, capi.InvalidProtobuf | capi.InvalidGraph | capi.NoSuchFile | capi.NoModel):
         return InvalidModel(f"not a valid ONNX model: {message}", where, "export the artifact again")
-    # a bound run has no exception class of its own, only this beginning
-    if isinstance(problem, ONNXRUNTIME_ERRORS) or message.startswith("Error in execution"):
+    if isinstance(problem, ONNXRUNTIME_ERRORS) or bound:
         what = f"node {failed} failed" if failed else "onnxruntime failed"
         return InvalidModel(f"{what}: {message}", where, hint or "run: edge check; if it passes, the input is to blame")
     return None
@@ -306,6 +307,14 @@ def _failed_node(message: str) -> str:
     # it writes: Non-zero status code returned while running Reshape node. Name:'/head/Reshape' Status Message: ...
     found = re.search(r"while running (\S+) node\. Name:'(.*?)' ", message)
     return f'"{found[2]}" ({found[1]})' if found else ""
+
+
+def _in_short(message: str) -> str:
+    """Return what an error says without where in onnxruntime's own source it was noticed."""
+    message = re.sub(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", message)
+    message = message.rpartition(" Status Message: ")[2]
+    place = r"\S+\.(?:h|cc|cpp):\d+ (?:(?:[\w:<>&*~]+ )*[\w:<>~]+\([^()]*\)(?: const)? )?"
+    return re.sub(place, "", message)[:600]
 
 
 # every exception class of onnxruntime's binding; a test fails when a release brings one that is not here

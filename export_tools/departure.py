@@ -91,13 +91,17 @@ def find(failing: Failing, reference: TorchProcess, outputs: Sequence[str], *, w
     for value in graph.values.values():
         by_size.setdefault(value.size, []).append(value)
     found = [_is_among(operator.print, by_size, relative) for operator in operators]
+    # the output differs: that another value of a small input is the same, by chance, says nothing
+    found[last] &= failing.row.difference.ok
     first = _frontier(last, found, [operator.parents for operator in operators])
     if first is None:
         return None
     of_module: dict[int, list[Fingerprint]] = {}
     for operator in operators:
         of_module.setdefault(operator.print.size, []).append(operator.print)
-    return Departure(operators[first], graph.departs(failing.row.output, of_module, relative))
+    return Departure(
+        operators[first], graph.departs(failing.row.output, of_module, relative, differs=not failing.row.difference.ok)
+    )
 
 
 def _watched(
@@ -155,15 +159,23 @@ class _Graph:
         own = {name: fingerprint(array) for name, array in inputs.items()}
         return cls(tuple(proto.graph.node), frozenset(inputs), {**own, **found})
 
-    def departs(self, output: str, of_module: Mapping[int, Sequence[Fingerprint]], relative: float) -> Node | None:
-        """Return the first node before an output that takes values of the module and gives one that is not."""
+    def departs(
+        self, output: str, of_module: Mapping[int, Sequence[Fingerprint]], relative: float, *, differs: bool
+    ) -> Node | None:
+        """Return the first node before an output that takes values of the module and gives one that is not.
+
+        differs: the output itself is known to be none of the module's.
+        """
         made = {name: index for index, node in enumerate(self.nodes) for name in node.output}
         found = [
             all(_is_among(self.values[name], of_module, relative) for name in node.output if name in self.values)
             for node in self.nodes
         ]
         parents = [tuple(made.get(name, INPUT) for name in node.input if name in self.values) for node in self.nodes]
-        first = _frontier(made[output], found, parents) if output in made else None
+        if output not in made:
+            return None
+        found[made[output]] &= not differs
+        first = _frontier(made[output], found, parents)
         if first is None:
             return None
         node = self.nodes[first]

@@ -144,6 +144,22 @@ def test_what_fails_only_while_it_runs_is_told_with_the_node_and_the_models_name
             assert "edge check" in refused.value.hint
 
 
+def test_a_failed_node_is_told_without_the_place_in_onnxruntimes_own_source() -> None:
+    said = (
+        "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Reshape node. Name:'/Reshape' "
+        "Status Message: /onnxruntime_src/onnxruntime/core/providers/cpu/tensor/reshape_helper.h:91 "
+        "onnxruntime::ReshapeHelper::ReshapeHelper(const onnxruntime::TensorShape&, onnxruntime::TensorShapeVector&, "
+        "bool) input_shape_size == requested_shape_size was false. The input tensor cannot be reshaped to the "
+        "requested shape. Input shape:{1,1,32}, requested shape:{5,4,8}"
+    )
+    told = session.translated(capi.Fail(said), "here")
+    assert told is not None
+    assert told.what == (
+        'node "/Reshape" (Reshape) failed: input_shape_size == requested_shape_size was false. The input tensor cannot '
+        "be reshaped to the requested shape. Input shape:{1,1,32}, requested shape:{5,4,8}"
+    )
+
+
 def test_every_exception_class_of_onnxruntime_is_known_and_translated() -> None:
     classes = {value for value in vars(capi).values() if isinstance(value, type) and issubclass(value, Exception)}
     assert len(classes) > 10

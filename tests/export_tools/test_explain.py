@@ -44,6 +44,17 @@ def test_a_failure_names_the_operator_and_saves_a_small_input_that_fails_again(
     assert not next(row for row in again.value.failing.proof.rows if row.case.startswith("data-0-")).difference.ok
 
 
+def test_a_small_input_with_equal_values_by_chance_still_names_the_operator(
+    requested: Requested, tmp_path: Path
+) -> None:
+    # shrunk to one row, the sum and what it is divided to are the same number
+    asked = requested("averaged", tmp_path / "net.edge", exporter="torchscript", dynamic=("x:0=batch",))
+    with pytest.raises(ParityLost) as caught:
+        run(asked)
+    line = line_of("return x.sum(0) / int(x.shape[0])")
+    assert f"the first operator that departs is aten.div.Tensor at {line}" in caught.value.what
+
+
 def test_an_input_that_no_case_shows_is_found_by_searching(requested: Requested, tmp_path: Path) -> None:
     with pytest.raises(ParityLost, match=r"the worst is output of the case search-\d+: it is off by") as caught:
         run(requested("reads_sparsity", tmp_path / "net.edge", exporter="torchscript"))

@@ -30,6 +30,13 @@ class Branch(nn.Module):
         return x * 2 if x.sum() > 0 else -x
 
 
+class Averaged(nn.Module):
+    """A size that the TorchScript exporter keeps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum(0) / int(x.shape[0])
+
+
 class BothBranches(nn.Module):
     """The same decision as a part of the graph."""
 
@@ -100,6 +107,10 @@ class Several(nn.Module):
     def forward(self, ids: Tensor, values: Tensor) -> dict[str, Tensor]:
         both = torch.cat([values, values], dim=0)
         return {"both": both, "next": ids + 1, "first": values[:1].float().exp()}
+
+
+def averaged() -> tuple[nn.Module, Tensor]:
+    return Averaged(), torch.ones(4, 3, 2)
 
 
 def linear() -> tuple[nn.Module, Tensor]:
