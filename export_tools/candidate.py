@@ -16,6 +16,7 @@ from export_tools.noise import profile
 from export_tools.passes import SHAPES, Pass, Passed, apply
 from export_tools.postprocess import refuse_labels
 from export_tools.reference import Answered, Opened, answer_cases, described_outputs
+from export_tools.repeat import Read
 from export_tools.request import ExportRequest
 from export_tools.sequences import ports_of_outputs, refuse_unlike
 from export_tools.stages import Progress, stage
@@ -53,12 +54,13 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What came of an export before it is packed."""
+    """What came of an export before it is packed. read: what the process that answered had read."""
 
     opened: Opened
     outputs: tuple[Port, ...]
     answered: Answered
     proven: Candidate
+    read: Read
 
 
 def prepared(

@@ -1,12 +1,14 @@
 """The verbs `edge export`, `verify` and `view`: flags to functions of their modules, results to text."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_runtime import units
 from edge_runtime.console import Console, Parser, verb_parser
 from edge_runtime.decode import finite
-from edge_runtime.errors import UsageError
+from edge_runtime.errors import OutputExists, UsageError
 from export_tools.errors import ParityLost
 from export_tools.postprocess import parse as parse_postprocess
 from export_tools.postprocess import read_labels
@@ -48,8 +50,11 @@ def export(argv: list[str]) -> int:
     options = _export_parser().parse_args(argv)
     console = Console.of(options)
     request = _request(options)
+    unchanged = _unchanged(options, request, console)
+    if unchanged:
+        return 0
     # `--help` and wrong flags must not wait for numpy
-    from export_tools import pipeline, proof_report, terminal  # noqa: PLC0415
+    from export_tools import export_document, pipeline, proof_report, terminal  # noqa: PLC0415
 
     pipeline.refuse_output(request)
     try:
@@ -70,7 +75,7 @@ def export(argv: list[str]) -> int:
         title = f"{request.name}, exported from {request.origin}"
         heading = proof_report.Heading(title, tuple(terminal.facts(exported)), exported.warnings)
         proof_report.write(options.report, heading, exported.verification)
-    console.answer(terminal.document(exported))
+    console.answer(export_document.document(exported))
     return 0
 
 
@@ -119,6 +124,29 @@ def verify(argv: list[str]) -> int:
         proof_report.write(options.report, heading, proof)
     console.answer(_verified(options, found))
     return 0
+
+
+def _unchanged(options: argparse.Namespace, request: ExportRequest, console: Console) -> bool:
+    """Tell that the artifact which is there is what this export would make, and return whether it is."""
+    if request.force or not os.path.lexists(request.output):
+        return False
+    from export_tools import repeat  # noqa: PLC0415 - nothing is there, mostly
+
+    found = repeat.compare(request)
+    if isinstance(found, repeat.Changed):
+        told = f", and this export would make another one: {found.why}" if found.why else ""
+        hint = "choose another path, or replace it with --force"
+        raise OutputExists(f"the output is there already{told}", str(request.output), hint)
+    if options.report is not None:
+        hint = f"prove it again: edge verify {request.output} --report {options.report}; or export again with --force"
+        raise OutputExists("the artifact is there and unchanged, so there is no new proof to report", "--report", hint)
+    console.answer(found.document)
+    if not options.json:
+        console.say(
+            f"unchanged: {request.output} is what this export made on {found.made}, from the same "
+            f"{units.count(found.count, 'file')}, options and tools (--force exports again)"
+        )
+    return True
 
 
 def _report_failure(options: argparse.Namespace, title: str, problem: ParityLost) -> None:

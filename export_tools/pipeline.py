@@ -6,6 +6,7 @@ artifact (`pack`).
 
 import os
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime import files
-from edge_runtime.artifact import Artifact, is_only_an_artifact
+from edge_runtime.artifact import Artifact, is_only_an_artifact, open_artifact
 from edge_runtime.errors import EdgeError, Unwritable
 from edge_runtime.manifest import GoldenCase, State
 from edge_runtime.units import size
-from export_tools import adopt, python_source, remembered
+from export_tools import adopt, python_source, remembered, repeat
 from export_tools.candidate import Candidate, Made, Proof, converted, prepared
 from export_tools.choice import best
 from export_tools.convert import Conversion, ask_for_export, exporters_for
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
 from export_tools.explain import replay
+from export_tools.export_document import document
 from export_tools.pack import Contents, created, pack, write_golden
 from export_tools.passes import FOLD, Pass
 from export_tools.postprocess import checked_labels
@@ -33,6 +35,7 @@ from export_tools.reference import (
     Opened,
     ask_to_open,
     await_opened,
+    read_by,
     refuse_another,
     start,
 )
@@ -70,6 +73,7 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: 
     Raises OutputExists or Unwritable before any work, SourceError for a source that can't serve, ExportFailed or
     OpsetUnavailable when no exporter can, ParityLost when the model answers differently; then nothing is written.
     """
+    began_ns = time.time_ns()
     refuse_output(request)
     refuse_opset(request)
     with tempfile.TemporaryDirectory(prefix="edge-export-") as folder:
@@ -96,13 +100,15 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: 
             told.says(f"{request.output}, {size(artifact.size_bytes(artifact.variant()))}")
     forgotten = remembered.remember(artifact.variant().files[0].sha256, _with_steps(request))
     lost = () if forgotten is None else (f"edge bench will need --source, it could not be remembered: {forgotten}",)
-    return Exported(
+    exported = Exported(
         artifact=artifact,
         conversion=contents.conversion,
         verification=contents.verification,
         warnings=(*made.answered.left_out, *made.proven.warnings, *contents.verification.warnings, *lost),
         notes=made.opened.notes,
     )
+    repeat.keep(request, made.read, document(exported), began_ns=began_ns, work=work)
+    return exported
 
 
 def export(
@@ -139,7 +145,8 @@ def export(
     them, or a mapping by input name; numpy arrays serve too. dynamic: axis to name, or to ``"batch:1..64"``.
     ranges: the values that an input is meant to take, ``{"image": (0, 1)}``.
     state: input to output, ``{"h_in": "h_out"}``. preprocess, postprocess: as the flags. labels: names of the classes.
-    skip: stages to leave out, of `request.SWITCHED`.
+    skip: stages to leave out, of `request.SWITCHED`.   An artifact that is there and is what this export would make
+    again is returned as it is, unless force; a module given as an object is always exported anew.
     A module travels to the exporting process as a private pickle: its class must be importable there, which one
     defined in ``__main__`` is not. Raises as `run` does.
     """
@@ -178,6 +185,8 @@ def export(
             skip=tuple(skip),
             force=force,
         )
+        if isinstance(repeat.compare(request), repeat.Unchanged):
+            return open_artifact(path)
         return run(request, progress=progress).artifact
 
 
@@ -228,7 +237,7 @@ def _converted(request: ExportRequest, work: Path, progress: Progress, passes: S
             work=work,
             progress=progress,
         )
-        return Made(opened, outputs, proof.answered, _best(proof, opened, waiting))
+        return Made(opened, outputs, proof.answered, _best(proof, opened, waiting), read_by(reference, work))
 
 
 def _adopted(request: ExportRequest, work: Path, progress: Progress, passes: Sequence[Pass]) -> Made:
@@ -246,7 +255,7 @@ def _adopted(request: ExportRequest, work: Path, progress: Progress, passes: Seq
             work=work,
             progress=progress,
         )
-        return Made(found.opened, outputs, proof.answered, adopt.adopted(proof, found))
+        return Made(found.opened, outputs, proof.answered, adopt.adopted(proof, found), read_by(reference, work))
 
 
 def _with_steps(request: ExportRequest) -> SourceSpec:

@@ -1,5 +1,6 @@
 """What PyTorch says: the module opened in child processes, its ports, and its answers to every case."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from export_tools.convert import check_output_names
 from export_tools.errors import SourceError, SourceLost, depends_on_values
 from export_tools.noise import Answers
 from export_tools.postprocess import described
+from export_tools.repeat import Read
 from export_tools.request import ExportRequest
 from export_tools.sequences import carried_on, make_sequences, refuse_unknown
 from export_tools.sizings import describe
@@ -127,6 +129,15 @@ def described_outputs(request: ExportRequest, opened: Opened, outputs: Mapping[s
         for place, port in enumerate(ports[opened.finished : opened.finished + 2]):
             ports[opened.finished + place] = described(port, request.postprocess, opened.classes, place=place)
     return {port.name: port for port in ports}
+
+
+def read_by(reference: TorchProcess, work: Path) -> Read:
+    """Return what a child has read since it was started."""
+    listing = work / "reads.json"
+    reference.ask({"do": "reads", "listing": str(listing)})
+    reference.answer()
+    told = json.loads(listing.read_bytes())
+    return Read(tuple(told["files"]), tuple(told["folders"]), told["network"])
 
 
 def refuse_another(one: str, other: str, where: str) -> None:

@@ -24,10 +24,10 @@ def remember(model_sha256: str, spec: SourceSpec, *, folder: Path | None = None)
 
     A private pickle (one that has a hash) is copied here too, because its own place is temporary.
     """
-    home = folder or _home()
+    home = folder or cache_folder("sources")
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_private(home):
+        if not is_private(home):
             return f"{home} belongs to or can be written by others"
         if spec.pickle_sha256 is not None:
             kept = home / f"{model_sha256}.pt"
@@ -45,12 +45,12 @@ def recall(model_sha256: str, *, folder: Path | None = None) -> SourceSpec | Non
 
     Raises SourceError when what is kept is damaged, or could have been written by someone else.
     """
-    home = folder or _home()
+    home = folder or cache_folder("sources")
     path = home / f"{model_sha256}.json"
     if not path.is_file():
         return None
     hint = f"say where the source is: --source FILE.py:callable; or forget it: rm -r {home}"
-    if not _is_private(home):
+    if not is_private(home):
         raise SourceError("belongs to or can be written by others, who could name code that you run", str(home), hint)
     fields = decode.document(
         files.read_bytes(path, limit_bytes=MAX_BYTES, error=SourceError), where=str(path), error=SourceError
@@ -66,12 +66,14 @@ def pickle_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _home() -> Path:
+def cache_folder(name: str) -> Path:
+    """Return where this host keeps what it knows of one kind."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     # the specification says that a relative value is to be ignored
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "edge" / "sources"
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "edge" / name
 
 
-def _is_private(folder: Path) -> bool:
+def is_private(folder: Path) -> bool:
+    """Return whether a folder is this user's, and nobody else can write to it."""
     status = folder.stat()
     return status.st_uid == os.getuid() and not status.st_mode & 0o022

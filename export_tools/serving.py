@@ -1,8 +1,9 @@
 """What every child process of an export does: serve one JSON command a line until stdin ends.
 
 `torch_worker` holds a PyTorch module so, `onnx_worker` an ONNX file. The first command is ``open``; errors are answered
-as ``edge-error`` documents. What is opened may print, fork or hang: stdout is taken out of its reach at the level of
-file descriptors, and when stdin ends, nobody waits any more and the whole group leaves.
+as ``edge-error`` documents. One command is the same for all: ``reads`` writes what was read since the start. What is
+opened may print, fork or hang: stdout is taken out of its reach at the level of file descriptors, and when stdin ends,
+nobody waits any more and the whole group leaves.
 """
 
 import contextlib
@@ -13,9 +14,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Any, Protocol
 
 from edge_runtime.errors import EdgeError, to_document
+from edge_runtime.files import write_whole
+from export_tools.reads import Reads
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -44,12 +48,17 @@ def serve(opening: Callable[[Mapping[str, Any], Tell], Held]) -> None:
             answers.flush()
 
     worker: Held | None = None
+    reads = Reads()
     while True:
         command = json.loads(commands.get())
         try:
             if command["do"] == "open":
                 worker = opening(command, tell)
                 answer = worker.describe(command)
+            elif command["do"] == "reads":
+                told = {"files": reads.files, "folders": reads.folders, "network": reads.network}
+                write_whole(Path(command["listing"]), json.dumps(told).encode())
+                answer = {}
             else:
                 assert worker is not None, "open comes first"  # noqa: S101 - our parent's order, not a user's
                 answer = getattr(worker, command["do"])(command)

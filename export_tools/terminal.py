@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -41,39 +41,6 @@ def show(exported: Exported, *, stream: TextIO, color: bool) -> None:
     for name, value in facts(exported):
         # no rich table: it would fold long values to a pipe's 80 columns
         console.print(Text.assemble((f"{name:<11}  ", "dim"), value), soft_wrap=True)
-
-
-def document(exported: Exported) -> dict[str, Any]:
-    """Return the result as the JSON document of kind "edge-export"."""
-    manifest, conversion, proof = exported.artifact.manifest, exported.conversion, exported.verification
-    worst = proof.worst
-    return {
-        "kind": "edge-export",
-        "schema": 1,
-        "artifact": str(exported.artifact.path),
-        "name": manifest.name,
-        "source": manifest.source_entry,
-        "opset": {"asked": conversion.opset_asked, "written": conversion.opset_written},
-        "ir": {"by_exporter": conversion.ir_by_exporter, "written": conversion.ir},
-        "requires": {"onnxruntime": manifest.requires_onnxruntime},
-        "exporter": conversion.exporter,
-        "why": conversion.why,
-        "cases": proof.summary.cases,
-        "worst": {
-            "case": worst.case,
-            "output": worst.output,
-            "max_abs": worst.difference.max_abs,
-            "of_tolerance": worst.difference.ratio,
-        },
-        "worst_abs": proof.summary.worst_abs,
-        "worst_rel": proof.summary.worst_rel,
-        "snr_db": proof.summary.snr_db,
-        "tolerance": proof.summary.tolerance,
-        "reference": proof.summary.reference,
-        "files": [{"path": file.path, "bytes": file.bytes} for file in exported.artifact.variant().files],
-        "warnings": list(exported.warnings),
-        "notes": list(exported.notes),
-    }
 
 
 def _effect(before: GraphSize | None, after: GraphSize | None) -> Iterator[str]:
