@@ -15,6 +15,7 @@ from export_tools.graph_file import size_of
 from export_tools.noise import profile
 from export_tools.passes import SHAPES, Pass, Passed, apply
 from export_tools.postprocess import refuse_labels
+from export_tools.random_nodes import refuse_random
 from export_tools.reference import Answered, Opened, answer_cases, described_outputs
 from export_tools.repeat import Read
 from export_tools.request import ExportRequest
@@ -177,6 +178,7 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
     with stage(proof.progress, "check", "onnx's checker, with full shape inference") as told:
         files = graph_file.write(graph, written.folder, home / "model.onnx")
         refuse_invalid(files[0], where=request.origin)
+        refuse_random(graph, request.origin)
         told.says(f"valid, opset {written.opset}, IR {graph.ir_version}")
     with stage(proof.progress, "verify", f"{len(cases)} cases in onnxruntime") as told:
         found = verify(

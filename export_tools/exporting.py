@@ -48,8 +48,10 @@ class Exporting:
         if options["dynamo"]:
             options |= {"external_data": True, "verbose": False, "optimize": False}
             options["dynamic_shapes"] = self._dynamic_shapes(axes) if axes else None
-        elif axes:
-            options["dynamic_axes"] = _by_input(axes, lambda axis: axis.name)
+        else:
+            options["dynamic_axes"] = _by_input(axes, lambda axis: axis.name) if axes else None
+            # it would store a transposed copy of a table that is also read as it is
+            options["do_constant_folding"] = not _has_tied(self.module)
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -117,6 +119,12 @@ class Exporting:
         if all(one.positional for one in self.inputs):
             return tuple(shapes)
         return {one.name: shape for one, shape in zip(self.inputs, shapes, strict=True)}
+
+
+def _has_tied(module: torch.nn.Module) -> bool:
+    """Return whether two names are one parameter."""
+    every = [id(one) for _, one in module.named_parameters(remove_duplicate=False)]
+    return len(set(every)) < len(every)
 
 
 def _widened(name: str, tensor: torch.Tensor, axes: list[DynamicAxis]) -> torch.Tensor:

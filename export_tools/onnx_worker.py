@@ -62,6 +62,10 @@ class Worker:
         npz.write(Path(command["outputs"]), {str(index): array for index, array in enumerate(self._left)})
         return {"branch": None, "untraced": "", "precise": False}
 
+    def changed(self, _command: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell that nobody knows what it holds."""
+        return {"changed": []}
+
     def watch(self, _command: Mapping[str, Any]) -> dict[str, Any]:
         """Refuse: there is no line of anyone's code to name."""
         raise SourceError("an ONNX file has no operators of PyTorch", self._where, "look at its graph: edge view")

@@ -44,11 +44,15 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What one operator was given and gave. arguments: by the names of its schema, defaults included."""
+    """What one operator was given and gave. arguments: by the names of its schema, defaults included.
+
+    seeded: it may draw random numbers; whether it does is a matter of its arguments.
+    """
 
     operation: Operation
     arguments: Mapping[str, Any]
     result: Any
+    seeded: bool = False
 
     @property
     def given(self) -> list[torch.Tensor]:
@@ -93,7 +97,9 @@ class OpTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         )
         self.operations.append(operation)
         if self._called is not None:
-            self._called(Call(operation, _named(func, args, kwargs or {}), found))
+            self._called(
+                Call(operation, _named(func, args, kwargs or {}), found, torch.Tag.nondeterministic_seeded in tags)
+            )
         return found
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

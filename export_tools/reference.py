@@ -26,6 +26,7 @@ from export_tools.torch_process import ONNX, TORCH, TorchProcess
 from export_tools.verify import ITSELF, Tied
 from export_tools.verify import TORCH as TORCH_ANSWERS
 
+NAMED = 3  # of the weights, or of what else is told by name
 SAME_ANSWER = 1e-5  # of the largest value: far above what another alignment of memory moves, far below dropout
 
 
@@ -94,7 +95,9 @@ def await_opened(request: ExportRequest, reference: TorchProcess, exporting: Tor
     """
     described = reference.answer()
     if exporting is not None:
-        refuse_another(described["weights_sha256"], exporting.answer()["weights_sha256"], request.origin)
+        other = exporting.answer()
+        unlike = _unlike(described["checksums"], other["checksums"])
+        refuse_another(described["weights_sha256"], other["weights_sha256"], request.origin, unlike)
     example = npz.read(work / "example-True.npz")
     inputs = _described(request, ports_of(example, request.dynamic, request.all_ranges))
     reference.ask({"do": "probe"})
@@ -113,7 +116,7 @@ def await_opened(request: ExportRequest, reference: TorchProcess, exporting: Tor
         weights_sha256=described["weights_sha256"],
         weights_bytes=described["weights_bytes"],
         torch_version=described["torch"],
-        notes=tuple(map(str, described["notes"])),
+        notes=tuple(map(str, (*described["notes"], *probed["notes"]))),
     )
 
 
@@ -140,14 +143,20 @@ def read_by(reference: TorchProcess, work: Path) -> Read:
     return Read(tuple(told["files"]), tuple(told["folders"]), told["network"])
 
 
-def refuse_another(one: str, other: str, where: str) -> None:
-    """Raise SourceError when two processes built modules with different weights."""
-    if one != other:
+def refuse_another(one: str, other: str, where: str, names: Sequence[str] = ()) -> None:
+    """Raise SourceError when two processes built modules with different weights. names: of what differs, if known."""
+    if names or one != other:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        which = f": {', '.join(names[:NAMED])}{more}" if names else ""
         raise SourceError(
-            "not deterministic: built twice, the module has different weights",
+            f"not deterministic: built twice, the module has different weights{which}",
             where,
-            "load trained weights with --weights, or call torch.manual_seed before building it",
+            "seed it (torch.manual_seed before it is built), or pass trained weights with --weights FILE",
         )
+
+
+def _unlike(one: Mapping[str, int], other: Mapping[str, int]) -> list[str]:
+    return [name for name in {**one, **other} if one.get(name) != other.get(name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,18 +218,32 @@ def answer_cases(
             raise depends_on_values(told["branch"], request.origin, step.name)
         answered.append((step, answers))
     again, _ = answer_case(cases[0], opened, reference, work / "case-again")
-    if not all(_same(again.plain[name], array) for name, array in answered[0][1].plain.items()):
-        raise SourceError(
-            "the module answers the example differently after other inputs: it keeps state between calls",
-            request.origin,
-            "make the state an input and an output of forward",
-        )
+    for name, array in answered[0][1].plain.items():
+        if not _same(again.plain[name], array):
+            reference.ask({"do": "changed"})
+            raise _kept_state(reference.answer()["changed"], name, array, again.plain[name], request.origin)
     precise = all(answers.precise is not None for _, answers in answered)
     return Answered(
         tuple(case for case, _ in answered),
         tuple(Answers(answers.plain, answers.precise if precise else None) for _, answers in answered),
         (*left_out, *([untraced] if untraced else ())),
         tuple(dict.fromkeys(frozen)),
+    )
+
+
+def _kept_state(changed: Sequence[str], name: str, before: Array, after: Array, where: str) -> SourceError:
+    shown = ""
+    if before.shape == after.shape:
+        place = np.unravel_index(
+            np.argmax(np.nan_to_num(np.abs(after.astype(float) - before), nan=np.inf)), after.shape
+        )
+        index = f"[{', '.join(map(str, map(int, place)))}]" if place else ""
+        shown = f", {name}{index} = {before[place]:.6g} at first and {after[place]:.6g} after them"
+    held = f"; what it holds has changed: {', '.join(map(str, changed[:NAMED]))}" if changed else ""
+    return SourceError(
+        f"this module keeps state between calls: after other inputs it answers the example differently{shown}{held}",
+        where,
+        "make the state an input and an output of forward (--state IN:OUT)",
     )
 
 

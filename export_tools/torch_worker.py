@@ -3,7 +3,8 @@
 One JSON command a line on stdin, one JSON answer a line on stdout; arrays travel as ``.npz`` files. The commands:
 
 - ``open``: build the module; answer its inputs, the hash of its weights, torch's version; write the example.
-- ``probe``: run the example; answer how many outputs there are.
+- ``probe``: run the example twice; answer how many outputs there are.
+- ``changed``: what the module holds that is another since the probe.
 - ``export``: write the ONNX file with one exporter; where tracing is a step of its own, a line before the answer tells
   that it is done.
 - ``answer``: run one case, in float32 as the module is, and in a float64 copy of it; tell whether forward took another
@@ -34,14 +35,14 @@ from export_tools import preprocess as preprocessing
 from export_tools.errors import SourceError
 from export_tools.exporting import Exporting
 from export_tools.fingerprint import FIGURES
+from export_tools.kept_state import Value, changes, checksums, kept
 from export_tools.op_trace import Operation, OpTrace, departure
 from export_tools.op_values import watched
+from export_tools.repeatability import Forward
 from export_tools.request import SourceSpec
 from export_tools.serving import serve
 from export_tools.source import Input, Source, inputs_of, open_source, user_code, weights_sha256
 from export_tools.ties import Choice, choices, tied
-
-SAME_ANSWER = 1e-5  # of the largest value: far above what a thread's timing moves, far below what dropout does
 
 
 class Worker:
@@ -72,6 +73,7 @@ class Worker:
         self._take_raw(preprocess, command, made=given is None)
         # before the first forward: what a module caches on the way would stay float32 in a later copy
         self._precise = _float64(self._source.module) if command["precise"] else None
+        self._kept: dict[str, Value] = {}
         self._left: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         self._paths: dict[object, list[Operation]] = {}  # what the first case of some sizes ran
 
@@ -95,28 +97,37 @@ class Worker:
         return {
             "inputs": list(self._names),
             "weights_sha256": weights_sha256(self._source.original),
-            "weights_bytes": sum(t.nbytes for t in self._source.module.state_dict().values() if torch.is_tensor(t)),
+            "checksums": checksums(self._source.original),
+            "weights_bytes": _bytes_of(self._source.original),
             "torch": torch.__version__.partition("+")[0],
             "precise": self._precise is not None,
             "notes": list(self._source.notes),
         }
 
     def probe(self, _command: Mapping[str, Any]) -> dict[str, Any]:
-        """Run the example twice: the answers must be the same."""
+        """Run the example twice, and hold the answers and all that the module keeps against each other."""
         tensors = [one.tensor for one in self._inputs]
-        first, second = (self._run(self._source.module, tensors) for _ in range(2))
-        if not all(_same(one, other) for one, other in zip(first, second, strict=True)):
-            raise SourceError(
-                "the module answers differently at each call, with the same input",
-                self._source.entry,
-                "look for dropout outside of nn.Dropout, random numbers, or state that forward changes",
-            )
+        module, original, entry = self._source.module, self._source.original, self._source.entry
+        forward = Forward(lambda given: self._run(module, given, keep=True), original, tensors, entry)
+        probed = forward.repeated(self._names)
+        if self._precise is not None:
+            precise = self._precise
+            with _default_dtype(torch.float64):
+                Forward(
+                    lambda given: self._run(precise, given, keep=True), original, _wide(tensors), entry
+                ).refuse_random()
+        self._kept = kept(original)
         return {
-            "outputs": len(first),
+            "outputs": len(probed.outputs),
             "names": self._source.outputs.names,
+            "notes": list(probed.notes),
             "finished": self._folded.place,
             "classes": self._folded.classes,
         }
+
+    def changed(self, _command: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell what the module holds that is another since the probe."""
+        return {"changed": changes(self._kept, kept(self._source.original))}
 
     def export(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Write the ONNX file, as `exporting` tells."""
@@ -245,6 +256,12 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(previous)
 
 
+def _bytes_of(module: torch.nn.Module) -> int:
+    """Return the size of the weights, those that are tied counted once."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return sum(tensor.nbytes for tensor in {id(tensor): tensor for tensor in tensors}.values())
+
+
 def _float64(module: torch.nn.Module) -> torch.nn.Module | None:
     try:
         return copy.deepcopy(module).double()
@@ -273,15 +290,6 @@ def _array(name: str, tensor: torch.Tensor) -> npz.Array:
             "the module",
             "convert it in a wrapper module",
         ) from problem
-
-
-def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    if not one.is_floating_point():
-        return bool(torch.equal(one, other))
-    scale = float(one.abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
-    return bool(torch.allclose(one, other, rtol=0, atol=SAME_ANSWER * scale, equal_nan=True))
 
 
 if __name__ == "__main__":
