@@ -12,6 +12,7 @@ from export_tools.convert import Conversion, Written, await_converted, await_tra
 from export_tools.errors import ExportFailed, ParityLost
 from export_tools.explain import Investigation
 from export_tools.graph_file import size_of
+from export_tools.kernels import refuse_missing
 from export_tools.noise import profile
 from export_tools.passes import SHAPES, Pass, Passed, apply
 from export_tools.postprocess import refuse_labels
@@ -178,8 +179,12 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
     with stage(proof.progress, "check", "onnx's checker, with full shape inference") as told:
         files = graph_file.write(graph, written.folder, home / "model.onnx")
         refuse_invalid(files[0], where=request.origin)
+<<<<<<< HEAD
         refuse_random(graph, request.origin)
         told.says(f"valid, opset {written.opset}, IR {graph.ir_version}")
+=======
+        told.says(f"valid, opset {written.opset}, IR {graph.ir_version}{_runs_there(request, graph)}")
+>>>>>>> 48219e1 (edge export --target: a board, an onnxruntime version or a diagnosis drives opset and IR, and every operator needs a kernel there)
     with stage(proof.progress, "verify", f"{len(cases)} cases in onnxruntime") as told:
         found = verify(
             files[0],
@@ -210,3 +215,12 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
         frozen=written.frozen,
     )
     return Candidate(conversion, found, passed.dropped)
+
+
+def _runs_there(request: ExportRequest, graph: onnx.ModelProto) -> str:
+    """Return what the target's onnxruntime has for the graph; raise when it can't run it."""
+    if request.target is None:
+        return ""
+    release = request.target.release
+    kinds = refuse_missing(graph, release, where=request.origin)
+    return f"; onnxruntime {release.name} has kernels for all {kinds} kinds of operators"

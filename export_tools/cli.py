@@ -22,11 +22,13 @@ from export_tools.request import (
     SWITCHED,
     ExportRequest,
     SourceSpec,
+    opset_for,
     parse_dynamic,
     parse_example,
     parse_range,
     parse_state,
 )
+from export_tools.target import parse as parse_target
 
 if TYPE_CHECKING:
     from export_tools.reverify import Reverified
@@ -215,6 +217,7 @@ def _request(options: argparse.Namespace) -> ExportRequest:
         trust_pickle=options.trust_pickle,
     )
     output = options.output or Path(f"{options.name or spec.stem}.edge")
+    target = None if options.target is None else parse_target(options.target)
     return ExportRequest(
         source=spec,
         output=output,
@@ -225,8 +228,9 @@ def _request(options: argparse.Namespace) -> ExportRequest:
         ranges=tuple(parse_range(text) for text in options.range),
         input_names=_names(options.input_names),
         output_names=_names(options.output_names),
-        opset=options.opset or DEFAULT_OPSET,
+        opset=opset_for(options.opset, target),
         keep_opset=options.opset is None,
+        target=target,
         exporter=options.exporter,
         allow_frozen_branch=options.allow_frozen_branch,
         data=options.data,
@@ -313,6 +317,11 @@ def _export_parser() -> Parser:
         metavar="N",
         type=int,
         help=f"to write (default: {DEFAULT_OPSET}; an .onnx file keeps its own)",
+    )
+    parser.add_argument(
+        "--target",
+        metavar="BOARD|onnxruntime==X|DOCTOR.json",
+        help="what it is to run on: pi4, pi5, zero2w, ..., 'onnxruntime>=1.17', or what edge doctor --json wrote",
     )
     parser.add_argument("--exporter", default=AUTO, metavar="|".join((AUTO, *EXPORTERS)), help="auto tries both")
     parser.add_argument(

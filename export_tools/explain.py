@@ -12,7 +12,7 @@ from export_tools.cases import Case
 from export_tools.errors import ParityLost
 from export_tools.noise import Profile
 from export_tools.reference import Opened, tie_judge
-from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest
+from export_tools.request import AUTO, ExportRequest, opset_for
 from export_tools.torch_process import TorchProcess
 from export_tools.trials import Inputs, Trial, searched, shrink
 from export_tools.verify import AS_WRITTEN, OPTIMISED, Runner, Tied, Verification, departed
@@ -112,7 +112,8 @@ def replay(request: ExportRequest, data: Path) -> str:
     for one in request.preprocess:
         words += ["--preprocess", str(one)]
     words += [] if request.postprocess is None else ["--postprocess", str(request.postprocess)]
-    words += ["--opset", str(request.opset)] if request.opset != DEFAULT_OPSET else []
+    words += [] if request.target is None else ["--target", request.target.name]
+    words += ["--opset", str(request.opset)] if request.opset != opset_for(None, request.target) else []
     words += ["--exporter", request.exporter] if request.exporter != AUTO else []
     words += ["--trust-pickle"] if request.source.trust_pickle else []
     return shlex.join(words)

@@ -19,6 +19,7 @@ def document(exported: "Exported") -> dict[str, Any]:
         "source": manifest.source_entry,
         "opset": {"asked": conversion.opset_asked, "written": conversion.opset_written},
         "ir": {"by_exporter": conversion.ir_by_exporter, "written": conversion.ir},
+        "target": manifest.target,
         "requires": {"onnxruntime": manifest.requires_onnxruntime},
         "exporter": conversion.exporter,
         "why": conversion.why,

@@ -18,6 +18,7 @@ from edge_runtime.manifest import GoldenCase, Manifest, Port, Variant
 from export_tools.cases import Case, sizes_of
 from export_tools.convert import Conversion
 from export_tools.noise import Answers
+from export_tools.releases import least_release
 from export_tools.request import ExportRequest
 from export_tools.sequences import is_shortest
 from export_tools.verify import Verification
@@ -31,16 +32,6 @@ MAX_WHY = 600  # characters of a sentence
 MAX_GOLDEN, MAX_GOLDEN_BYTES = 16, 32 * 2**20  # replayed in seconds on a slow board, copied in seconds to it
 
 LATEST_S = 253_402_300_799  # the last second of the year 9999, beyond which a date has no ISO form
-# The highest opset and IR version that a release of onnxruntime takes, measured by loading files
-_READS = (
-    ("1.13", 17, 8),
-    ("1.14", 18, 8),
-    ("1.15", 19, 8),
-    ("1.16", 19, 9),
-    ("1.17", 20, 9),
-    ("1.18", 21, 10),
-    ("1.32", 28, 14),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +97,6 @@ def write_golden(folder: Path, contents: Contents) -> tuple[GoldenCase, ...]:
     return tuple(found)
 
 
-def least_onnxruntime(opset: int, ir: int) -> str:
-    """Return the oldest onnxruntime known to take a model of this opset and IR version, as ``1.14``."""
-    for release, highest_opset, highest_ir in _READS:
-        if opset <= highest_opset and ir <= highest_ir:
-            return release
-    return version("onnxruntime")  # newer than our table: it ran here
-
-
 def created() -> str:
     """Return the time in UTC, as ``2026-01-31T12:00:00Z``; SOURCE_DATE_EPOCH takes its place when it is set."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
@@ -175,9 +158,11 @@ def _described(request: ExportRequest, contents: Contents, variant: Variant, gol
         source_entry=request.origin,
         source_weights_sha256=contents.weights_sha256,
         source_framework="onnx" if contents.torch_version is None else "torch",
-        requires_onnxruntime=least_onnxruntime(conversion.opset_written, conversion.ir),
+        # newer than all known releases: it ran here
+        requires_onnxruntime=least_release(conversion.opset_written, conversion.ir) or version("onnxruntime"),
         requires_opset=conversion.opset_written,
         requires_ir=conversion.ir,
+        target=None if request.target is None else request.target.name,
         frozen=conversion.frozen[: manifests.MAX_PLACES],
         inputs=tuple(replace(port, tested=sizes_of(contents.cases, port)) for port in contents.inputs),
         outputs=contents.outputs,

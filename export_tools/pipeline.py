@@ -39,8 +39,10 @@ from export_tools.reference import (
     refuse_another,
     start,
 )
-from export_tools.request import AUTO, DEFAULT_OPSET, ExportRequest, SourceSpec, ValueRange, parse_dynamic_mapping
+from export_tools.request import AUTO, ExportRequest, SourceSpec, ValueRange, opset_for, parse_dynamic_mapping
 from export_tools.stages import Progress, stage
+from export_tools.target import Target
+from export_tools.target import parse as parse_target
 from export_tools.torch_process import TorchProcess
 from export_tools.verify import Verification
 
@@ -62,6 +64,7 @@ class Exported:
     verification: Verification
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    target: Target | None = None
 
 
 Failure = tuple[str, EdgeError]  # an exporter and why it was not the one
@@ -106,6 +109,7 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: 
         verification=contents.verification,
         warnings=(*made.answered.left_out, *made.proven.warnings, *contents.verification.warnings, *lost),
         notes=made.opened.notes,
+        target=request.target,
     )
     repeat.keep(request, made.read, document(exported), began_ns=began_ns, work=work)
     return exported
@@ -122,6 +126,7 @@ def export(
     input_names: Sequence[str] = (),
     output_names: Sequence[str] = (),
     opset: int | None = None,
+    target: str | None = None,
     exporter: str = AUTO,
     allow_frozen_branch: bool = False,
     data: str | Path | None = None,
@@ -157,6 +162,7 @@ def export(
         import_from=import_from,
         trust_pickle=trust_pickle,
     ) as (spec, origin, stem, example_file):
+        aim = None if target is None else parse_target(target)
         path = Path(output) if output is not None else Path(f"{name or stem}.edge")
         request = ExportRequest(
             source=spec,
@@ -170,8 +176,9 @@ def export(
             ),
             input_names=tuple(input_names),
             output_names=tuple(output_names),
-            opset=DEFAULT_OPSET if opset is None else opset,
+            opset=opset_for(opset, aim),
             keep_opset=opset is None,
+            target=aim,
             exporter=exporter,
             allow_frozen_branch=allow_frozen_branch,
             data=None if data is None else Path(data),
@@ -201,7 +208,9 @@ def refuse_output(request: ExportRequest) -> None:
 
 
 def refuse_opset(request: ExportRequest) -> None:
-    """Raise OpsetUnavailable when the opset can't express a step of the preprocessing."""
+    """Raise OpsetUnavailable when the target doesn't read the opset, or it can't express the preprocessing."""
+    if request.target is not None:
+        request.target.refuse_opset(request.opset)
     for one in request.preprocess:
         if request.opset < one.least_opset:
             raise OpsetUnavailable(

@@ -13,6 +13,7 @@ from edge_runtime.manifest import State, is_plain_name
 from export_tools.errors import SourceError
 from export_tools.postprocess import Postprocess
 from export_tools.preprocess import Preprocess
+from export_tools.target import Target
 
 EXPORTERS = ("dynamo", "torchscript")
 AUTO = "auto"
@@ -170,7 +171,7 @@ class ExportRequest:
     """One export. Names in `example`, `dynamic`, `ranges` and `data` are the final ones, after `input_names`.
 
     origin: what the manifest says of the source, for people.   data: an .npz, or a folder of them, of real inputs.
-    keep_opset: nothing asks for `opset`, so an ONNX file keeps its own.
+    keep_opset: nothing asks for `opset`, so an ONNX file keeps its own.   target: what it is to run on.
     state: outputs that are the next step's inputs.   preprocess, postprocess: steps inside the graph.   labels: names
     of the classes, in their order.
     allow_frozen_branch: export the example's path through a forward that decides by values.
@@ -189,6 +190,7 @@ class ExportRequest:
     output_names: tuple[str, ...] = ()
     opset: int = DEFAULT_OPSET
     keep_opset: bool = False
+    target: Target | None = None
     exporter: str = AUTO
     allow_frozen_branch: bool = False
     data: Path | None = None
@@ -257,6 +259,13 @@ class ExportRequest:
             limits = (axis.low, axis.high, axis.step)
             if ranges.setdefault(axis.name, limits) != limits:
                 raise UsageError(f"{axis.name} has two ranges", where, "equal names are equal sizes: give one range")
+
+
+def opset_for(asked: int | None, target: Target | None) -> int:
+    """Return the opset to write: the one asked for, else the usual one, or what the target reads of it."""
+    if asked is not None:
+        return asked
+    return DEFAULT_OPSET if target is None else target.best_opset(DEFAULT_OPSET)
 
 
 def parse_dynamic(text: str) -> DynamicAxis:

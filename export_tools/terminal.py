@@ -66,6 +66,8 @@ def facts(exported: Exported) -> Iterator[tuple[str, str]]:
     turned = "lowered" if conversion.ir < conversion.ir_by_exporter else "raised"
     lowered = f", {turned} from {conversion.ir_by_exporter}" if conversion.ir != conversion.ir_by_exporter else ""
     yield "IR", f"{conversion.ir}{lowered}: runs on onnxruntime {manifest.requires_onnxruntime} and later"
+    if exported.target is not None:
+        yield "target", f"{exported.target.title}, onnxruntime {exported.target.release.name}"
     yield "exporter", f"{conversion.exporter} ({conversion.why})"
     yield "operators", ", ".join(f"{kind} {count}" if count > 1 else kind for kind, count in conversion.operators)
     yield "cases", f"{proof.summary.cases}, against {proof.summary.reference}"

@@ -9,7 +9,7 @@ from edge_runtime.artifact import Artifact
 from edge_runtime.errors import OutputExists, UsageError
 from export_tools.cases import Case
 from export_tools.noise import Answers
-from export_tools.pack import MAX_GOLDEN, Contents, created, least_onnxruntime, pack, write_golden
+from export_tools.pack import MAX_GOLDEN, Contents, created, pack, write_golden
 from export_tools.pipeline import Exported
 from export_tools.request import ExportRequest, SourceSpec
 
@@ -64,22 +64,6 @@ def test_what_is_there_is_not_replaced_and_nothing_half_written_stays(
     with pytest.raises(OutputExists):
         packed(tmp_path / "a.edge", linear, 4, 1, tmp_path_factory.mktemp("work"))
     assert [path.name for path in tmp_path.iterdir()] == ["a.edge"]
-
-
-@pytest.mark.parametrize(
-    ("opset", "ir", "release"),
-    [
-        (11, 6, "1.13"),
-        (17, 8, "1.13"),
-        (18, 8, "1.14"),
-        (17, 9, "1.16"),
-        (20, 9, "1.17"),
-        (18, 10, "1.18"),
-        (22, 10, "1.32"),
-    ],
-)
-def test_the_least_onnxruntime_takes_both_the_opset_and_the_ir(opset: int, ir: int, release: str) -> None:
-    assert least_onnxruntime(opset, ir) == release
 
 
 def test_the_date_honours_the_reproducible_builds_variable(monkeypatch: pytest.MonkeyPatch) -> None:
