@@ -179,12 +179,8 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
     with stage(proof.progress, "check", "onnx's checker, with full shape inference") as told:
         files = graph_file.write(graph, written.folder, home / "model.onnx")
         refuse_invalid(files[0], where=request.origin)
-<<<<<<< HEAD
         refuse_random(graph, request.origin)
-        told.says(f"valid, opset {written.opset}, IR {graph.ir_version}")
-=======
         told.says(f"valid, opset {written.opset}, IR {graph.ir_version}{_runs_there(request, graph)}")
->>>>>>> 48219e1 (edge export --target: a board, an onnxruntime version or a diagnosis drives opset and IR, and every operator needs a kernel there)
     with stage(proof.progress, "verify", f"{len(cases)} cases in onnxruntime") as told:
         found = verify(
             files[0],
