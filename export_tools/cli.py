@@ -266,7 +266,9 @@ def _verify_parser() -> Parser:
     parser.add_argument("--source", metavar="SOURCE", help="the module, as for export (default: as remembered)")
     parser.add_argument("--weights", metavar="FILE", help="a state_dict for the module")
     parser.add_argument("--import-from", metavar="DIR|FILE.py", help="where the module's class is, for a pickle")
-    parser.add_argument("--trust-pickle", action="store_true", help="open a whole-module pickle, which runs code")
+    parser.add_argument(
+        "--trust-pickle", action="store_true", help="open a pickled module, .pt2 or TorchScript: they run code"
+    )
     parser.add_argument("--data", metavar="FILE.npz|DIR", type=Path, help="further real inputs by name")
     parser.add_argument("--variant", default=AUTO, help="a name from edge info (default: the reference)")
     parser.add_argument("--allow-frozen-branch", action="store_true", help="as the artifact was exported")
@@ -285,7 +287,9 @@ def _export_parser() -> Parser:
         EXPORT_EXAMPLES,
     )
     parser.add_argument(
-        "source", metavar="SOURCE", help="file.py:callable, package.module:callable, model.pt, or model.onnx"
+        "source",
+        metavar="SOURCE",
+        help="file.py:callable, package.module:callable, model.pt (a pickled module, TorchScript), .pt2 or .onnx",
     )
     parser.add_argument("-o", "--output", metavar="NAME.edge", type=Path, help="where to (default: here, by its name)")
     parser.add_argument("--weights", metavar="FILE", help="a state_dict for the module, read without running code")
@@ -356,7 +360,9 @@ def _export_parser() -> Parser:
     parser.add_argument("--name", help="the artifact's name (default: the output's)")
     parser.add_argument("--version", default="1", help="the artifact's version (default: 1)")
     parser.add_argument("--import-from", metavar="DIR|FILE.py", help="where the module's class is, for a pickle")
-    parser.add_argument("--trust-pickle", action="store_true", help="open a whole-module pickle, which runs code")
+    parser.add_argument(
+        "--trust-pickle", action="store_true", help="open a pickled module, .pt2 or TorchScript: they run code"
+    )
     parser.add_argument(
         "--timeout",
         metavar="S",

@@ -25,7 +25,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 class Exporting:
     """A module, its inputs under their final names, and what turns tensors into the arguments of its forward.
 
-    tell: hears that tracing is done, where that is a step of its own.
+    tell: hears that tracing is done, where that is a step of its own.   scripted: TorchScript is inside.
     """
 
     module: torch.nn.Module
@@ -33,9 +33,12 @@ class Exporting:
     names: Sequence[str]
     arguments: Callable[[list[torch.Tensor]], Arguments]
     tell: Callable[[Mapping[str, Any]], None]
+    scripted: bool = False
 
     def export(self, command: Mapping[str, Any], example: Sequence[torch.Tensor]) -> dict[str, Any]:
         """Write the ONNX file. Whatever an exporter raises is an answer: the other one may do better."""
+        if self.scripted and command["exporter"] == "dynamo":
+            return {"failed": "a TorchScript archive, which torch.export does not take"}
         axes = [DynamicAxis(**axis) for axis in command["dynamic"]]
         args, kwargs = self.arguments([_widened(*pair, axes) for pair in zip(self.names, example, strict=True)])
         options: dict[str, Any] = {
@@ -57,7 +60,8 @@ class Exporting:
                 warnings.simplefilter("always")
                 begin = time.monotonic()
                 with self._telling_when_traced() as traced:
-                    torch.onnx.export(self.module, args, command["path"], **options)
+                    module = _traced_around(self.module, args, options) if self.scripted else self.module
+                    torch.onnx.export(module, args, command["path"], **options)
             frozen = _frozen_by_tracing(caught)
             if frozen and (reason := self._depends_on_values(args, kwargs)):
                 said = None if command["allow_frozen"] else reason
@@ -119,6 +123,13 @@ class Exporting:
         if all(one.positional for one in self.inputs):
             return tuple(shapes)
         return {one.name: shape for one, shape in zip(self.inputs, shapes, strict=True)}
+
+
+def _traced_around(module: torch.nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> Any:  # noqa: ANN401 - a script
+    """Return TorchScript of a module around TorchScript, whose branches stay; the exporter's own tracer refuses it."""
+    if options["kwargs"]:
+        raise TypeError("forward takes inputs by keyword alone, which a trace around TorchScript can't")
+    return torch.jit.trace(module, args, check_trace=False)  # type: ignore[no-untyped-call]
 
 
 def _has_tied(module: torch.nn.Module) -> bool:

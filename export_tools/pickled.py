@@ -4,11 +4,9 @@ A pickle is a program that torch runs while it loads; so this needs the user's w
 """
 
 import ast
-import hashlib
 import importlib.util
 import pickle
 import sys
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +17,6 @@ import torch
 from export_tools.errors import SourceError
 from export_tools.request import SourceSpec
 
-_PICKLE_MAGIC = b"\x80"  # protocol 2 and later, torch's format before 1.6
 _NO_TRUST = (
     "a whole-module pickle is a program that runs when it is opened, whoever wrote it",
     "better: give FILE.py:callable and the state_dict as --weights; if you made the file yourself: --trust-pickle",
@@ -27,11 +24,8 @@ _NO_TRUST = (
 
 
 def load(spec: SourceSpec) -> torch.nn.Module:
-    """Return the module of a whole-module pickle; raise SourceError for any other file, or without trust."""
+    """Return the module of a whole-module pickle; raise SourceError for weights, or without trust."""
     path = Path(spec.cwd, spec.entry)
-    _refuse_other_files(path)
-    if spec.pickle_sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != spec.pickle_sha256:
-        raise SourceError("the file is not the one that was written at the export", str(path), "export it again")
     if not spec.trust_pickle:
         _refuse_weights(path)
         raise SourceError(_NO_TRUST[0], str(path), _NO_TRUST[1])
@@ -120,26 +114,6 @@ def _only_defines(statement: ast.stmt) -> bool:
             isinstance(node, ast.Call | ast.Await | ast.NamedExpr) for node in ast.walk(statement.value)
         )
     return isinstance(statement, ast.Import | ast.ImportFrom | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-
-
-def _refuse_other_files(path: Path) -> None:
-    if path.suffix == ".py":
-        raise SourceError("which of its callables?", str(path), f"name it: {path.name}:build")
-    if not path.is_file():
-        problem = "not a file" if path.exists() else "no such file"
-        raise SourceError(problem, str(path), "give FILE.py:callable, package.module:callable or model.pt")
-    hint = "give FILE.py:callable, package.module:callable, or a module saved with torch.save(module, FILE)"
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = [name.rpartition("/")[2] for name in archive.namelist()]
-        if "constants.pkl" in names:
-            raise SourceError("a TorchScript archive, which no exporter takes", str(path), hint)
-        if "data.pkl" not in names:
-            raise SourceError("a zip, but not of torch.save", str(path), hint)
-        return
-    with path.open("rb") as stream:
-        if stream.read(1) != _PICKLE_MAGIC:
-            raise SourceError("not a model that torch saved", str(path), hint)
 
 
 def _refuse_weights(path: Path) -> None:

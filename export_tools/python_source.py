@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +67,12 @@ def _pickled(module: "torch.nn.Module", path: Path) -> str:
             "move the class into a file of its own and import it from there",
         )
     try:
-        torch.save(module, path)
+        if isinstance(module, torch.jit.ScriptModule):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what torch would rather have saved
+                torch.jit.save(module, path)
+        else:
+            torch.save(module, path)
     except Exception as problem:
         # pickle raises PicklingError, AttributeError, TypeError or whatever a __reduce__ raises
         raise SourceError(

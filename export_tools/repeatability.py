@@ -13,7 +13,7 @@ import torch
 
 from export_tools.errors import SourceError
 from export_tools.kept_state import changes, is_registered, kept
-from export_tools.op_trace import Call, Operation, OpTrace
+from export_tools.op_trace import UNKNOWN, Call, Operation, OpTrace
 
 SAME_ANSWER = 1e-5  # of the largest value: far above what a thread's timing moves, far below what dropout does
 NAMED = 3
@@ -111,11 +111,14 @@ class Forward:
         ]
         if training:
             hint = f"after eval() still in training mode: {', '.join(training[:NAMED])}; let eval() reach it"
+        elif first.place == UNKNOWN:
+            hint = "it is part of the saved program: save it again, of the module after eval()"
         elif any(word in first.kind for word in ("dropout", "bernoulli")):
             hint = "dropout is on there: use nn.Dropout, which eval() switches off, or training=self.training"
         else:
             hint = "leave it out in eval mode (if self.training:), or make the random numbers an input of forward"
-        raise SourceError(f"forward draws random numbers at {first.place}, by {first.kind}", self.where, hint)
+        place = "" if first.place == UNKNOWN else f" at {first.place}"
+        raise SourceError(f"forward draws random numbers{place}, by {first.kind}", self.where, hint)
 
     def _reaches_nothing(self, answers: list[torch.Tensor], fill: float, count: int) -> bool:
         filled = 0

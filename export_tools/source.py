@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from edge_runtime.errors import EdgeError
-from export_tools import pickled, structure
+from export_tools import pickled, program, structure
 from export_tools.checkpoint import load_weights
 from export_tools.errors import SourceError
+from export_tools.file_kinds import PICKLE, kind_of
 from export_tools.request import SourceSpec
 
 _EXAMPLE_HINT = "give one: --example image=1x3x224x224:float32, or return (module, example) from the callable"
@@ -44,6 +45,7 @@ class Source:
 
     example: positional arguments and keyword arguments of forward, or None without one.
     outputs: what it returned, once it has run.   notes: what people should know of how it was opened, as sentences.
+    scripted: branches on values are a part of it, and of the graph.
     """
 
     module: torch.nn.Module
@@ -51,6 +53,7 @@ class Source:
     entry: str
     outputs: structure.Outputs
     notes: tuple[str, ...] = ()
+    scripted: bool = False
 
     @property
     def original(self) -> torch.nn.Module:
@@ -67,19 +70,17 @@ def open_source(spec: SourceSpec) -> Source:
     _make_importable(spec)
     split = spec.file_and_callable
     if split is None:
-        with user_code(spec.entry, "unpickling"):
-            module, example = pickled.load(spec), None
+        module, example, notes = _from_file(spec)
     else:
-        module, example = _built(spec.entry, *split, spec.cwd)
-    notes: tuple[str, ...] = ()
+        (module, example), notes = _built(spec.entry, *split, spec.cwd), ()
     if spec.weights is not None:
-        notes = load_weights(module, Path(spec.cwd, spec.weights))
+        notes += load_weights(module, Path(spec.cwd, spec.weights))
     module.eval()
     plain, example, fixed = structure.arranged(module, example, spec.entry)
     plain.eval()  # the wrapper itself
     outputs = structure.Outputs()
     outputs.watch(plain)
-    return Source(plain, example, spec.entry, outputs, (*notes, *fixed))
+    return Source(plain, example, spec.entry, outputs, (*notes, *fixed), program.is_scripted(module))
 
 
 def inputs_of(source: Source, given: Mapping[str, torch.Tensor] | None, names: tuple[str, ...]) -> tuple[Input, ...]:
@@ -167,6 +168,17 @@ def _make_importable(spec: SourceSpec) -> None:
     sys.path[:] = [*places, *(path for path in sys.path if path not in places)]
     if spec.import_from is not None and Path(spec.cwd, spec.import_from).is_dir():
         sys.path.insert(0, str(Path(spec.cwd, spec.import_from)))
+
+
+def _from_file(spec: SourceSpec) -> tuple[torch.nn.Module, program.Example | None, tuple[str, ...]]:
+    path = Path(spec.cwd, spec.entry)
+    kind = kind_of(path)
+    if spec.pickle_sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != spec.pickle_sha256:
+        raise SourceError("the file is not the one that was written at the export", str(path), "export it again")
+    if kind != PICKLE:
+        return program.load(spec, kind)
+    with user_code(spec.entry, "unpickling"):
+        return pickled.load(spec), None, ()
 
 
 def _built(

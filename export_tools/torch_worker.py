@@ -132,7 +132,9 @@ class Worker:
     def export(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Write the ONNX file, as `exporting` tells."""
         tensors = [one.tensor for one in self._inputs]
-        exporting = Exporting(self._source.module, self._inputs, self._names, self._arguments, self._tell)
+        exporting = Exporting(
+            self._source.module, self._inputs, self._names, self._arguments, self._tell, self._source.scripted
+        )
         return exporting.export(command, tensors)
 
     def answer(self, command: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +196,7 @@ class Worker:
 
     def _departure(self, tensors: list[torch.Tensor], compare: str) -> tuple[str | None, str]:
         """Return where the path through forward leaves the earlier one, and why that can't be told, if it can't."""
-        if compare == "none":
+        if compare == "none" or self._source.scripted:
             return None, ""
         try:
             with OpTrace() as trace:

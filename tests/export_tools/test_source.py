@@ -143,20 +143,16 @@ def test_our_own_pickle_is_opened_only_if_it_is_the_one_we_wrote(spec: Spec, tmp
 
 
 @pytest.mark.parametrize("trusted", [False, True])
-@pytest.mark.parametrize("name", ["text.pt", "other.zip", "script.pt", "weights.pt"])
+@pytest.mark.parametrize("name", ["text.pt", "other.zip", "weights.pt"])
 def test_files_that_hold_no_module_are_told_apart(spec: Spec, tmp_path: Path, name: str, trusted: bool) -> None:
     said = {
         "text.pt": "not a model that torch saved",
         "other.zip": "a zip, but not of torch.save",
-        "script.pt": "a TorchScript archive",
         "weights.pt": r"it holds weights \(a state_dict\), not a module",
     }
     (tmp_path / "text.pt").write_text("import torch")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with zipfile.ZipFile(tmp_path / "script.pt", "w") as archive:
-        archive.writestr("script/data.pkl", b"\x80\x02.")
-        archive.writestr("script/constants.pkl", b"\x80\x02.")
     torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "weights.pt")
     with pytest.raises(SourceError, match=said[name]) as caught:
         open_source(spec(name, cwd=str(tmp_path), trust_pickle=trusted))
