@@ -1,6 +1,5 @@
 """A failed proof, as people need it: a small input that shows it, where the graph leaves the module, and a replay."""
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from export_tools.cases import Case
 from export_tools.errors import ParityLost
 from export_tools.noise import Profile
 from export_tools.reference import Opened, tie_judge
-from export_tools.request import AUTO, ExportRequest, opset_for
+from export_tools.request import ExportRequest
 from export_tools.torch_process import TorchProcess
 from export_tools.trials import Inputs, Trial, searched, shrink
 from export_tools.verify import AS_WRITTEN, OPTIMISED, Runner, Tied, Verification, departed
@@ -93,27 +92,3 @@ class Investigation:
             self.request.origin,
             self.request.allow_frozen_branch,
         )
-
-
-def replay(request: ExportRequest, data: Path) -> str:
-    """Return the command that exports again with a failing input among the cases."""
-    words = ["edge", "export", request.source.entry, "-o", str(request.output), "--data", str(data)]
-    for flag, value in (("--weights", request.source.weights), ("--import-from", request.source.import_from)):
-        words += [flag, value] if value is not None else []
-    for axis in request.dynamic:
-        limits = "" if axis.high is None else f":{axis.low}..{axis.high}/{axis.step}"
-        words += ["--dynamic", f"{axis.input}:{axis.axis}={axis.name}{limits}"]
-    for given in request.ranges:
-        words += ["--range", f"{given.input}={given.low:g}..{given.high:g}"]
-    for flag, names in (("--input-names", request.input_names), ("--output-names", request.output_names)):
-        words += [flag, ",".join(names)] if names else []
-    for pair in request.state:
-        words += ["--state", f"{pair.input}:{pair.output}"]
-    for one in request.preprocess:
-        words += ["--preprocess", str(one)]
-    words += [] if request.postprocess is None else ["--postprocess", str(request.postprocess)]
-    words += [] if request.target is None else ["--target", request.target.name]
-    words += ["--opset", str(request.opset)] if request.opset != opset_for(None, request.target) else []
-    words += ["--exporter", request.exporter] if request.exporter != AUTO else []
-    words += ["--trust-pickle"] if request.source.trust_pickle else []
-    return shlex.join(words)

@@ -19,12 +19,11 @@ from edge_runtime.artifact import Artifact, is_only_an_artifact, open_artifact
 from edge_runtime.errors import EdgeError, Unwritable
 from edge_runtime.manifest import GoldenCase, State
 from edge_runtime.units import size
-from export_tools import adopt, python_source, remembered, repeat
+from export_tools import adopt, python_source, remembered, repeat, replay
 from export_tools.candidate import Candidate, Made, Proof, converted, prepared
 from export_tools.choice import best
 from export_tools.convert import Conversion, ask_for_export, exporters_for
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
-from export_tools.explain import replay
 from export_tools.export_document import document
 from export_tools.pack import Contents, created, pack, write_golden
 from export_tools.passes import FOLD, Pass
@@ -241,7 +240,7 @@ def _converted(request: ExportRequest, work: Path, progress: Progress, passes: S
             request,
             opened,
             reference,
-            replay=partial(replay, request),
+            replay=partial(replay.of_export, request),
             passes=passes,
             work=work,
             progress=progress,
@@ -259,7 +258,7 @@ def _adopted(request: ExportRequest, work: Path, progress: Progress, passes: Seq
             found.request,
             found.opened,
             reference,
-            replay=partial(replay, request),
+            replay=partial(replay.of_export, request),
             passes=passes,
             work=work,
             progress=progress,

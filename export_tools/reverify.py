@@ -1,17 +1,17 @@
 """`edge verify`: the whole proof of an artifact again, against the module it was made from, or against its goldens."""
 
 import math
-import shlex
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edge_runtime import npz
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.errors import UsageError
 from edge_runtime.manifest import Manifest, Variant
-from export_tools import adopt, remembered
+from export_tools import adopt, remembered, replay
 from export_tools.cases import REAL, Case
 from export_tools.errors import ParityLost, SourceError
 from export_tools.explain import Investigation
@@ -116,7 +116,7 @@ def _against_source(artifact: Artifact, variant: Variant, request: ExportRequest
             profile=profile(answered.answers),
             work=work,
             threads=threads(),
-            replay=_replay(artifact, variant, request),
+            replay=partial(replay.of_verify, artifact.path, variant.name, request),
         )
         with stage(progress, "verify", f"{len(answered.cases)} cases in onnxruntime") as told:
             try:
@@ -222,13 +222,3 @@ def _refuse_other_weights(manifest: Manifest, found: str, where: str) -> None:
             where,
             "give the module it was made from: --source and --weights, or export again",
         )
-
-
-def _replay(artifact: Artifact, variant: Variant, request: ExportRequest) -> Callable[[Path], str]:
-    def command(data: Path) -> str:
-        words = ["edge", "verify", str(artifact.path), "--data", str(data), "--variant", variant.name]
-        words += ["--source", request.source.entry] if request.source.pickle_sha256 is None else []
-        words += ["--weights", request.source.weights] if request.source.weights is not None else []
-        return shlex.join(words)
-
-    return command

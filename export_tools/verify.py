@@ -379,7 +379,10 @@ def _frozen(case: Case) -> str:
     if case.sizes:
         sizes = ", ".join(f"{name}={size}" for name, size in case.sizes.items())
         return f"tracing froze a size of the example, and this case has {sizes}: compute sizes from x.shape in forward"
-    return "tracing froze what the example decided: look for Python's if, int() or .item() on tensors in forward"
+    return (
+        "tracing froze what the example decided: look for Python's if, int(), .item() or .numpy() on tensors in "
+        "forward, or for what it keeps from its first call"
+    )
 
 
 def _doubts(answers: Sequence[Answers], granted: Sequence[Mapping[str, Granted]], who: str) -> list[str]:
