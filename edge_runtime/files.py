@@ -155,6 +155,22 @@ def staged_directory(final: Path, *, replace: bool, ours: Callable[[Path], bool]
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def is_full(problem: OSError) -> bool:
+    """Return whether a file system refuses more: it is full, or what one user or file may have is."""
+    return problem.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def telling_of_full_disks(path: Path) -> Iterator[None]:
+    """Raise Unwritable, naming the file or else `path`, for an OSError inside that says that there is no room."""
+    try:
+        yield
+    except OSError as problem:
+        if not is_full(problem):
+            raise
+        raise _unwritable(problem, Path(problem.filename2 or problem.filename or path)) from problem
+
+
 def sync_directory(path: Path) -> None:
     """Flush a directory, so that a rename in it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

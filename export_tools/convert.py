@@ -11,10 +11,11 @@ import onnx
 from edge_runtime.errors import InvalidModel, UsageError
 from edge_runtime.manifest import Port
 from export_tools import graph_file
-from export_tools.errors import ExportFailed, OpsetUnavailable, depends_on_values
+from export_tools.errors import ExportFailed, OperatorUnknown, OpsetUnavailable, depends_on_values
 from export_tools.request import AUTO, DEFAULT_OPSET, EXPORTERS, DynamicAxis
 from export_tools.strip import opset_of
 from export_tools.torch_process import TorchProcess
+from export_tools.unsupported import remedy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +169,22 @@ def _refuse_failure(answer: Mapping[str, Any], exporter: str) -> None:
     failed, branches = answer["failed"], tuple(map(str, answer.get("branches", ())))
     if failed is not None and branches:
         raise depends_on_values(branches[0], exporter)
+    if failed is not None and "operator" in answer:
+        raise _unknown(answer, exporter)
     if failed is not None:
         raise ExportFailed(str(failed), exporter, "see the other exporter's reason, or change what it stumbles over")
+
+
+def _unknown(answer: Mapping[str, Any], exporter: str) -> ExportFailed | OpsetUnavailable:
+    operator, since = str(answer["operator"]), answer["since"]
+    place = f" at {answer['place']}" if answer["place"] else ""
+    if since is not None:
+        return OpsetUnavailable(
+            f"the operator {operator}{place} takes opset {since}", exporter, f"ask for --opset {since}"
+        )
+    error = OperatorUnknown(f"it has no conversion for the operator {operator}{place}", exporter, remedy(operator))
+    error.operator, error.place = operator, str(answer["place"] or "")
+    return error
 
 
 def _check_ports(proto: onnx.ModelProto, inputs: list[str], outputs: list[str], exporter: str) -> None:

@@ -4,8 +4,8 @@
 
     EdgeError                           exit  leaves here
     ├─ Verdict      the honest answer: no  1  ParityLost
-    ├─ InputError   a file we were given   3  SourceError (and of it, SourceLost)
-    └─ Unsupported  cannot work here       5  ExportFailed · OpsetUnavailable (both UnsupportedModel)
+    ├─ InputError   a file we were given   3  SourceError (and of it, SourceLost, and of that OutOfMemory)
+    └─ Unsupported  cannot work here       5  ExportFailed (and of it, OperatorUnknown) · OpsetUnavailable
 
 The branches and the other leaves are `edge_runtime.errors`'.
 """
@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from export_tools.verify import Failing
 
 
+MORE_MEMORY = "close other programs, or export where there is more; a smaller example or --dynamic range needs less"
+
+
 class SourceError(InputError):
     """The source is no model, can't be imported, raises, hangs, crashes, or answers differently at each call."""
 
 
 class SourceLost(SourceError):
     """The process that held the source died, hung, or spoke garbage."""
+
+
+class OutOfMemory(SourceLost):
+    """The process that held the source needs more memory than there is."""
 
 
 class ParityLost(Verdict):
@@ -39,8 +46,24 @@ class ExportFailed(UnsupportedModel):
     """No exporter could turn the module into ONNX."""
 
 
+class OperatorUnknown(ExportFailed):
+    """An exporter has no conversion for an operator that forward calls.
+
+    operator: as the exporter names it.   place: the line of the user's code, ``model.py:12``, where it is known.
+    """
+
+    operator: str = ""
+    place: str = ""
+
+
 class OpsetUnavailable(UnsupportedModel):
     """No exporter writes this module in the opset that was asked for."""
+
+
+def needs_memory(doing: str, problem: BaseException, where: str) -> OutOfMemory:
+    """Return the error for an exception that says, in whatever way, that memory is short."""
+    said = " ".join(str(problem).split())[:300] or type(problem).__name__
+    return OutOfMemory(f"{doing} needs more memory than there is: {said}", where, MORE_MEMORY)
 
 
 def depends_on_values(place: str, where: str, case: str = "") -> ParityLost:

@@ -13,9 +13,13 @@ from typing import Any
 
 import torch
 
-from export_tools.op_trace import place_in_user_code
+from edge_runtime.errors import Unwritable, short_of_memory
+from edge_runtime.files import telling_of_full_disks
+from export_tools.errors import needs_memory
+from export_tools.op_trace import place_in_user_code, place_of
 from export_tools.request import DynamicAxis
 from export_tools.source import Input
+from export_tools.unsupported import missing
 
 TRACED_SIZE = 2  # a dimension traced at 1 is taken for one that broadcasts, and frozen
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -32,6 +36,7 @@ class Exporting:
     inputs: Sequence[Input]
     names: Sequence[str]
     arguments: Callable[[list[torch.Tensor]], Arguments]
+    where: str
     tell: Callable[[Mapping[str, Any]], None]
     scripted: bool = False
 
@@ -59,7 +64,7 @@ class Exporting:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 begin = time.monotonic()
-                with self._telling_when_traced() as traced:
+                with self._telling_when_traced() as traced, telling_of_full_disks(Path(command["path"])):
                     module = _traced_around(self.module, args, options) if self.scripted else self.module
                     torch.onnx.export(module, args, command["path"], **options)
             frozen = _frozen_by_tracing(caught)
@@ -67,12 +72,20 @@ class Exporting:
                 said = None if command["allow_frozen"] else reason
                 seconds = time.monotonic() - begin - sum(traced)
                 return {"failed": said, "branches": frozen, "path": command["path"], "seconds": seconds}
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Unwritable):
             raise
-        except BaseException as problem:  # noqa: BLE001 - exporters raise whatever their passes meet, and so does the traced forward
+        except BaseException as problem:
             failed = {"failed": f"{type(problem).__name__}: {_first_words(problem)}"}
+            if short_of_memory(problem):
+                raise needs_memory(f"{command['exporter']}'s exporter", problem, self.where) from problem
             place = place_in_user_code(problem) if _is_about_values(problem) else None
-            return failed if place is None else {**failed, "branches": [place]}
+            if place is not None:
+                return {**failed, "branches": [place]}
+            unknown = missing(_last_cause(problem))
+            if unknown is None:
+                return failed
+            place = place_of(unknown.name, lambda: self.module(*args, **kwargs))
+            return {**failed, "operator": unknown.name, "since": unknown.since, "place": place}
         seconds = time.monotonic() - begin - sum(traced)
         return {"failed": None, "path": command["path"], "seconds": seconds}
 
@@ -179,6 +192,12 @@ def _is_about_values(problem: BaseException) -> bool:
         problem = problem.__cause__
     said = f"{type(problem).__name__}: {problem}"
     return any(word in said for word in ("data-dependent", "DataDependent", "Could not guard", "Could not extract"))
+
+
+def _last_cause(problem: BaseException) -> str:
+    while problem.__cause__ is not None:
+        problem = problem.__cause__
+    return str(problem)
 
 
 def _first_words(problem: BaseException) -> str:

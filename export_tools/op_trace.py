@@ -4,6 +4,7 @@ Below Python's ``if`` and ``for`` a module is a sequence of operators. Where two
 sequences, the values decided, and a traced graph would hold one of the paths only. A torch door.
 """
 
+import contextlib
 import os
 import sys
 import traceback
@@ -14,8 +15,11 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from export_tools.unsupported import plain
 
 # Whose lines are nobody's to change: torch with what it computes with, this package, and Python's own library
 _SITE = Path(torch.__file__).parent.parent
@@ -26,6 +30,7 @@ OWN = (
 )
 LIBRARY = f"{Path(os.__file__).parent}{os.sep}"
 UNKNOWN = "?"
+LEAST_ALIKE = 4  # letters, below which the beginning of a name says little
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,42 @@ def departure(one: Sequence[Operation], other: Sequence[Operation], *, numbers: 
     longer = one if len(one) > parted else other
     read = next((operation for operation in reversed(longer[:parted]) if operation.reads), longer[parted])
     return read.place
+
+
+class _Functions(TorchFunctionMode):
+    """Records the functions of torch that are called, by the names they are called by: ``fft_fft2``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: list[tuple[str, str]] = []
+
+    def __torch_function__(
+        self,
+        func: Any,  # noqa: ANN401 - a function, and whatever it takes and gives
+        _types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - as above
+        name = str(getattr(func, "__name__", ""))
+        self.called.append((name, _place(sys._getframe(1))))  # noqa: SLF001 - as above
+        return func(*args, **(kwargs or {}))
+
+
+def place_of(operator: str, run: Callable[[], object]) -> str | None:
+    """Return the first line of the user's code that calls an operator, as exporters name it; None if it isn't seen.
+
+    An operator is called by a name, and runs as others that it is made of: either may be what an exporter names.
+    """
+    functions, trace = _Functions(), OpTrace()
+    # a forward raises anything; what ran until then is all that is known
+    with contextlib.suppress(Exception), torch.no_grad(), functions, trace:
+        run()
+    seen = [*((one.kind, one.place) for one in trace.operations), *functions.called]
+    wanted, known = plain(operator), [(plain(name), place) for name, place in seen if place != UNKNOWN]
+    exact = (place for name, place in known if name == wanted)
+    # grid_sampler runs as grid_sampler_2d
+    alike = (place for name, place in known if name.startswith(wanted) and len(wanted) >= LEAST_ALIKE)
+    return next(exact, None) or next(alike, None)
 
 
 def place_in_user_code(problem: BaseException) -> str | None:

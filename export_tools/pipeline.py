@@ -23,7 +23,7 @@ from export_tools import adopt, python_source, remembered, repeat, replay
 from export_tools.candidate import Candidate, Made, Proof, converted, prepared
 from export_tools.choice import best
 from export_tools.convert import Conversion, ask_for_export, exporters_for
-from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost
+from export_tools.errors import ExportFailed, OperatorUnknown, OpsetUnavailable, OutOfMemory, ParityLost, SourceLost
 from export_tools.export_document import document
 from export_tools.pack import Contents, created, pack, write_golden
 from export_tools.passes import FOLD, Pass
@@ -78,7 +78,10 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: 
     began_ns = time.time_ns()
     refuse_output(request)
     refuse_opset(request)
-    with tempfile.TemporaryDirectory(prefix="edge-export-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="edge-export-") as folder,
+        files.telling_of_full_disks(Path(folder)),
+    ):
         work = Path(folder)
         make = _adopted if request.source.is_onnx else _converted
         made = make(request, work, progress, passes)
@@ -281,11 +284,11 @@ def _best(proof: Proof, opened: Opened, waiting: Mapping[str, TorchProcess]) -> 
     found: list[Candidate] = []
     failures: list[Failure] = []
     for index, (exporter, child) in enumerate(waiting.items()):
-        if index:
-            refuse_another(opened.weights_sha256, child.answer()["weights_sha256"], request.origin)
         try:
+            if index:
+                refuse_another(opened.weights_sha256, child.answer()["weights_sha256"], request.origin)
             found.append(converted(proof, child, exporter, "asked for"))
-        except (ExportFailed, OpsetUnavailable, ParityLost) as problem:
+        except (ExportFailed, OpsetUnavailable, ParityLost, SourceLost) as problem:
             failures.append((exporter, problem))
     if not found:
         # once: the others' failures have the same input, which one file can hold
@@ -309,6 +312,11 @@ def _best(proof: Proof, opened: Opened, waiting: Mapping[str, TorchProcess]) -> 
 
 def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
     """Return one error for all exporters: a wrong answer weighs most, then a wrong opset."""
+    unknown = [(exporter, problem) for exporter, problem in failures if isinstance(problem, OperatorUnknown)]
+    # the TorchScript exporter names what was called, the other one what that is made of
+    unknown.sort(key=lambda pair: pair[0] != "torchscript")
+    if len(unknown) == len(failures):
+        return _operator_unknown(request, unknown)
     same = {problem.what for _, problem in failures}
     told = [f"{exporter}: {problem.what}" for exporter, problem in failures] if len(same) > 1 else [*same]
     reasons = "; ".join(told)
@@ -319,8 +327,27 @@ def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
             if isinstance(error, ParityLost):
                 error.failing = next((p.failing for p in telling if isinstance(p, ParityLost) and p.failing), None)
             return error
+    if all(isinstance(problem, SourceLost) for _, problem in failures):
+        short = any(isinstance(problem, OutOfMemory) for _, problem in failures)
+        return (OutOfMemory if short else SourceLost)(reasons, request.origin, failures[0][1].hint)
     hint = failures[0][1].hint if len(failures) == 1 else "rewrite what they stumble over, or try another --opset"
+    hint = next((problem.hint for _, problem in unknown), hint)
     return ExportFailed(f"no exporter could convert it: {reasons}", request.origin, hint)
+
+
+def _operator_unknown(request: ExportRequest, failures: Sequence[tuple[str, OperatorUnknown]]) -> OperatorUnknown:
+    """Return one error for an operator that no exporter knows; each may name another of its parts."""
+    first = next((problem for _, problem in failures if problem.place), failures[0][1])
+    names = dict.fromkeys(problem.operator for _, problem in failures)
+    own = "" if len(names) == 1 else f" ({'; '.join(f'{exporter}: {one.operator}' for exporter, one in failures)})"
+    at = f" at {first.place}" if first.place else ""
+    who = "no exporter has" if len(failures) > 1 else f"{failures[0][0]} has no"
+    conversion = "a conversion" if len(failures) > 1 else "conversion"
+    error = OperatorUnknown(
+        f"{who} {conversion} for the operator {first.operator}{at}{own}", request.origin, first.hint
+    )
+    error.operator, error.place = first.operator, first.place
+    return error
 
 
 def _ask(request: ExportRequest, child: TorchProcess, exporter: str, opened: Opened, work: Path) -> None:

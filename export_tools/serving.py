@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol
 
 from edge_runtime.errors import EdgeError, to_document
 from edge_runtime.files import write_whole
+from export_tools.errors import needs_memory
 from export_tools.reads import Reads
 
 Tell = Callable[[Mapping[str, Any]], None]
@@ -64,6 +65,8 @@ def serve(opening: Callable[[Mapping[str, Any], Tell], Held]) -> None:
                 answer = getattr(worker, command["do"])(command)
         except EdgeError as error:
             answer = to_document(error)
+        except MemoryError as problem:  # of our own work on what was opened
+            answer = to_document(needs_memory(f"to {command['do']} it", problem, "its process"))
         tell(answer)
 
 

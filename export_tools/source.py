@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from edge_runtime.errors import EdgeError
+from edge_runtime.errors import EdgeError, short_of_memory
 from export_tools import pickled, program, structure
 from export_tools.checkpoint import load_weights
-from export_tools.errors import SourceError
+from export_tools.errors import SourceError, needs_memory
 from export_tools.file_kinds import PICKLE, kind_of
 from export_tools.request import SourceSpec
 
@@ -144,6 +144,8 @@ def user_code(where: str, doing: str) -> Iterator[None]:
     except (EdgeError, KeyboardInterrupt):
         raise
     except BaseException as problem:
+        if short_of_memory(problem):
+            raise needs_memory(doing, problem, where) from problem
         # SystemExit too: a script without a guard may call sys.exit when it is imported
         said = " ".join(str(problem).split())[:600]
         hint = f"{_place(problem)}: mend it there; run it in plain Python to see the whole traceback"

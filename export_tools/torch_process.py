@@ -9,18 +9,33 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from edge_runtime.errors import from_document
-from export_tools.errors import SourceError, SourceLost
+from edge_runtime.errors import from_document, short_of_memory
+from export_tools.errors import MORE_MEMORY, OutOfMemory, SourceError, SourceLost
 
 TORCH, ONNX = "torch_worker", "onnx_worker"  # what holds a module, and what holds a file
 MAX_LINE_BYTES = 2**20  # an answer is a few names and numbers; whatever is longer was not written by our worker
 TAIL_BYTES = 4000
 WORDS_SHOWN = 3  # lines of a dead child's stderr
+
+
+def oom_kills(root: Path = Path("/")) -> int | None:
+    """Return how many processes the kernel has ended for want of memory, or None where it does not tell.
+
+    root: of /proc and /sys, this machine's or a recorded one's.
+    """
+    counted = None
+    for place in ("proc/vmstat", "sys/fs/cgroup/memory.events"):
+        with contextlib.suppress(OSError, ValueError):
+            for line in (root / place).read_text(encoding="ascii").splitlines():
+                name, _, number = line.partition(" ")
+                if name == "oom_kill":
+                    counted = (counted or 0) + int(number)
+    return counted
 
 
 class TorchProcess:
@@ -30,10 +45,21 @@ class TorchProcess:
     everything it started, whatever it is doing.
     """
 
-    def __init__(self, where: str, *, cwd: str, timeout_s: float, worker: str = TORCH) -> None:
+    def __init__(
+        self,
+        where: str,
+        *,
+        cwd: str,
+        timeout_s: float,
+        worker: str = TORCH,
+        oom_kills: Callable[[], int | None] = oom_kills,
+    ) -> None:
         if not Path(cwd).is_dir():
             raise SourceError("no such folder to start from", cwd, "export again, or give the source anew")
         self._where, self._timeout_s = where, timeout_s
+        self._oom_kills, self._kills_before = oom_kills, oom_kills()
+        # what it leaves in the temporary folder goes with it, however it ends: torch itself leaves a cache there
+        self._scratch = tempfile.TemporaryDirectory(prefix="edge-child-", ignore_cleanup_errors=True)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._pending = b""
         package_root = str(Path(__file__).resolve().parent.parent)
@@ -41,6 +67,7 @@ class TorchProcess:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, (package_root, inherited))),
+            "TMPDIR": self._scratch.name,
             "PYTHONHASHSEED": "0",  # an exporter that walks a set writes the same file every time
         }
         # -P: a file torch.py in the working directory must not become torch. The worker adds the directory later,
@@ -91,6 +118,7 @@ class TorchProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._scratch.cleanup()
         for stream in (self._process.stdin, self._process.stdout, self._selector, self._log):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
@@ -109,10 +137,20 @@ class TorchProcess:
                 )
             chunk = os.read(self._process.stdout.fileno(), 1 << 16)
             if not chunk:
-                raise SourceLost(self._fate(), self._where, self._last_words())
+                raise self._lost()
             self._pending += chunk
         line, self._pending = self._pending.split(b"\n", 1)
         return line
+
+    def _lost(self) -> SourceLost:
+        fate, words = self._fate(), self._last_words()
+        kills = self._oom_kills()
+        if fate.endswith("SIGKILL") and None not in {kills, self._kills_before} and kills != self._kills_before:
+            return OutOfMemory("the kernel ended its process, since memory ran out", self._where, MORE_MEMORY)
+        # an allocation that fails in C++ ends in SIGABRT, with its last word on stderr
+        if short_of_memory(RuntimeError(words)):
+            return OutOfMemory(f"{fate}, since memory ran out", self._where, f"{MORE_MEMORY}; {words}")
+        return SourceLost(fate, self._where, words)
 
     def _fate(self) -> str:
         try:
@@ -128,5 +166,5 @@ class TorchProcess:
         self._log.seek(max(0, size - TAIL_BYTES))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         if not lines:
-            return "it said nothing on stderr; was it out of memory? see: dmesg"
+            return "it said nothing on stderr; see: dmesg"
         return f"its last words: {' | '.join(lines[-WORDS_SHOWN:])}"

@@ -133,7 +133,13 @@ class Worker:
         """Write the ONNX file, as `exporting` tells."""
         tensors = [one.tensor for one in self._inputs]
         exporting = Exporting(
-            self._source.module, self._inputs, self._names, self._arguments, self._tell, self._source.scripted
+            self._source.module,
+            self._inputs,
+            self._names,
+            self._arguments,
+            self._source.entry,
+            self._tell,
+            self._source.scripted,
         )
         return exporting.export(command, tensors)
 
