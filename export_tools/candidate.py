@@ -9,7 +9,7 @@ import onnx
 from edge_runtime.manifest import Port, Shape
 from export_tools import graph_file
 from export_tools.convert import Conversion, Written, await_converted, await_traced, counted
-from export_tools.errors import ExportFailed, ParityLost
+from export_tools.errors import ExportFailed, ParityLost, leaves_torch
 from export_tools.explain import Investigation
 from export_tools.graph_file import size_of
 from export_tools.kernels import refuse_missing
@@ -19,7 +19,7 @@ from export_tools.postprocess import refuse_labels
 from export_tools.random_nodes import refuse_random
 from export_tools.reference import Answered, Opened, answer_cases, described_outputs
 from export_tools.repeat import Read
-from export_tools.request import ExportRequest
+from export_tools.request import TRACER, ExportRequest
 from export_tools.sequences import ports_of_outputs, refuse_unlike
 from export_tools.stages import Progress, stage
 from export_tools.strip import forget, least_ir, set_ports
@@ -198,6 +198,9 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
             f"{len(cases)} cases, worst error {found.worst.difference.ratio:.1%} of its tolerance; "
             f"{more} more inputs searched"
         )
+    if exporter == TRACER and proof.answered.escapes and not request.allow_frozen_branch:
+        # after the proof, which names the operator where it finds an input that shows it
+        raise leaves_torch(proof.answered.escapes[0], request.origin)
     conversion = Conversion(
         model=files[0],
         exporter=exporter,

@@ -66,6 +66,17 @@ def needs_memory(doing: str, problem: BaseException, where: str) -> OutOfMemory:
     return OutOfMemory(f"{doing} needs more memory than there is: {said}", where, MORE_MEMORY)
 
 
+def leaves_torch(place: str, where: str) -> ParityLost:
+    """Return the error for a forward that hands values of its input to NumPy, at ``model.py:12``, in a traced graph."""
+    return ParityLost(
+        f"forward depends on input values at {place}: they leave PyTorch there, and a traced graph keeps what came of "
+        "the example's",
+        where,
+        "compute it with torch instead of NumPy or Python there; or, if no output depends on it, say so with "
+        "--allow-frozen-branch",
+    )
+
+
 def depends_on_values(place: str, where: str, case: str = "") -> ParityLost:
     """Return the error for a forward whose path depends on the values of its input, at ``model.py:12``."""
     told = f": the case {case} takes another path than the example" if case else ""

@@ -164,13 +164,14 @@ class Answered:
     """The cases that PyTorch answers, and its answers.
 
     left_out: a sentence for each case that there is no answer for, or that takes a path which is not exported.
-    frozen: where in the user's code that path leaves the example's.
+    frozen: where in the user's code that path leaves the example's.   escapes: where values of the input leave torch.
     """
 
     cases: tuple[Case, ...]
     answers: tuple[Answers, ...]
     left_out: tuple[str, ...]
     frozen: tuple[str, ...]
+    escapes: tuple[str, ...] = ()
 
 
 def answer_cases(
@@ -191,6 +192,7 @@ def answer_cases(
     answered: list[tuple[Case, Answers]] = []
     left_out: list[str] = list(too_large)
     frozen: list[str] = []
+    escapes: list[str] = []
     untraced = ""
     for index, case in enumerate(cases):
         progress(index, len(cases))
@@ -199,6 +201,7 @@ def answer_cases(
                 case, opened, reference, work / f"case-{index}", compare=_compared(request, case)
             )
             branch: str | None = told["branch"]
+            escapes += [told["escape"]] if told["escape"] else []
             if told["untraced"]:
                 untraced = f"branches are found by answers alone, forward can't be watched: {told['untraced']}"
             if branch is None:
@@ -228,6 +231,7 @@ def answer_cases(
         tuple(Answers(answers.plain, answers.precise if precise else None) for _, answers in answered),
         (*left_out, *([untraced] if untraced else ())),
         tuple(dict.fromkeys(frozen)),
+        tuple(dict.fromkeys(escapes)),
     )
 
 

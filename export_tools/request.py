@@ -15,7 +15,8 @@ from export_tools.postprocess import Postprocess
 from export_tools.preprocess import Preprocess
 from export_tools.target import Target
 
-EXPORTERS = ("dynamo", "torchscript")
+TRACER = "torchscript"  # which keeps what the example showed, and says nothing where values leave torch
+EXPORTERS = ("dynamo", TRACER)
 AUTO = "auto"
 DEFAULT_OPSET = 18
 LEAST_OPSET, LARGEST_OPSET = 7, 100  # torch writes nothing older; a typing error is caught before a child is started

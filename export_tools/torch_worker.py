@@ -29,7 +29,7 @@ from torch.utils import _pytree
 from edge_runtime import npz
 from edge_runtime.errors import UsageError
 from edge_runtime.files import write_whole
-from export_tools import folded
+from export_tools import escapes, folded
 from export_tools import postprocess as postprocessing
 from export_tools import preprocess as preprocessing
 from export_tools.errors import SourceError
@@ -76,6 +76,7 @@ class Worker:
         self._kept: dict[str, Value] = {}
         self._left: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         self._paths: dict[object, list[Operation]] = {}  # what the first case of some sizes ran
+        self._escapes: dict[object, list[escapes.Escape]] = {}  # and what left torch there
 
     def _take_raw(self, steps: tuple[preprocessing.Preprocess, ...], command: Mapping[str, Any], *, made: bool) -> None:
         """Hold the example against the form its inputs come in; make a raw one of the module's own."""
@@ -159,9 +160,10 @@ class Worker:
         before, self._left = self._left[1], (outputs, [])
         goes_on = {taken: before[left] for taken, left in command.get("state", ()) if before}
         npz.write(Path(command["outputs"]), _numbered(outputs))
-        branch, untraced = self._departure(tensors, command["compare"])
+        branch, escape, untraced = self._departure(tensors, command["compare"])
         return {
             "branch": branch,
+            "escape": escape,
             "untraced": untraced,
             "precise": self._answer_precisely(tensors, goes_on, Path(command["precise"])),
         }
@@ -200,19 +202,23 @@ class Worker:
         write_whole(Path(command["listing"]), json.dumps([value.to_document() for value in values]).encode())
         return {"outputs": outputs}
 
-    def _departure(self, tensors: list[torch.Tensor], compare: str) -> tuple[str | None, str]:
-        """Return where the path through forward leaves the earlier one, and why that can't be told, if it can't."""
+    def _departure(self, tensors: list[torch.Tensor], compare: str) -> tuple[str | None, str | None, str]:
+        """Return where the path through forward leaves the earlier one, and where other values leave torch.
+
+        The last is why that can't be told, if it can't.
+        """
         if compare == "none" or self._source.scripted:
-            return None, ""
+            return None, None, ""
         try:
-            with OpTrace() as trace:
+            with OpTrace() as trace, escapes.Escapes() as leaving:
                 self._run(self._source.module, tensors)
         except SourceError as problem:  # it ran a moment ago: something in it does without being watched
-            return None, problem.what
+            return None, None, problem.what
         key = None if compare == "first" else tuple(tensor.shape for tensor in tensors)
         for one in {None, key} - self._paths.keys():
-            self._paths[one] = trace.operations
-        return departure(self._paths[key], trace.operations, numbers=compare == "numbers"), ""
+            self._paths[one], self._escapes[one] = trace.operations, leaving.found
+        branch = departure(self._paths[key], trace.operations, numbers=compare == "numbers")
+        return branch, escapes.departure(self._escapes[key], leaving.found), ""
 
     def _answer_precisely(self, tensors: list[torch.Tensor], goes_on: Mapping[int, torch.Tensor], path: Path) -> bool:
         if self._precise is None:

@@ -246,3 +246,29 @@ def reads_stdin() -> tuple[nn.Module, Tensor]:
 
 def prints_in_forward() -> tuple[nn.Module, Tensor]:
     return LeavesInForward(""), _example()
+
+
+class AsksNumpy(nn.Module):
+    """Decides by NumPy, in a region that no generated case reaches."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.detach().numpy().max() > 1e6:
+            return x * 2
+        return x + 1
+
+
+class LooksUp(nn.Module):
+    """Takes a constant out of torch and back: nothing of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.arange(3.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self.table, Tensor)
+        table: list[float] = self.table.detach().numpy().tolist()
+        return x + torch.tensor(table) * float(len(table))
+
+
+asks_numpy = _with_example(AsksNumpy)
+looks_up = _with_example(LooksUp)

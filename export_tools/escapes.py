@@ -1,0 +1,60 @@
+"""Values that a forward hands to NumPy, or to whatever takes an array, where no exporter can follow. A torch door.
+
+What becomes of them there (a number to decide by, a table to look up) is a constant in a traced graph. The TorchScript
+tracer does not mind; whether it matters is seen by whether the values differ from one input to the next.
+"""
+
+import sys
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+from export_tools.op_trace import place_of
+
+LEAVING = (torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist)
+
+
+@dataclass(frozen=True, slots=True)
+class Escape:
+    """One tensor that became an array or a list, at ``model.py:12``. digest: of its values."""
+
+    place: str
+    digest: int
+
+
+class Escapes(TorchFunctionMode):
+    """Records what leaves torch while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Escape] = []
+
+    def __torch_function__(
+        self,
+        func: Any,  # noqa: ANN401 - a function of torch, and whatever it takes and gives
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - as above
+        given = func(*args, **(kwargs or {}))
+        if func in LEAVING:
+            self.found.append(Escape(place_of(sys._getframe(1)), _digest(given)))  # noqa: SLF001 - as in `op_trace`
+        return given
+
+
+def departure(one: Sequence[Escape], other: Sequence[Escape]) -> str | None:
+    """Return the first place where two inputs let different values out, or None where only constants leave."""
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            return a.place
+    longer = one if len(one) > len(other) else other
+    return longer[min(len(one), len(other))].place if len(one) != len(other) else None
+
+
+def _digest(given: Any) -> int:  # noqa: ANN401 - an array, or a list of lists of numbers
+    return zlib.crc32(np.ascontiguousarray(given).tobytes())
