@@ -12,9 +12,10 @@ from bench.report import terminal
 from edge_runtime import summary
 from edge_runtime.artifact import open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
+from edge_runtime.commands.measure import interrupted, saving_problem
 from edge_runtime.console import Console, verb_parser
-from edge_runtime.errors import OutputExists, Unwritable, UsageError
-from edge_runtime.record import Record
+from edge_runtime.errors import INTERRUPTED, OutputExists, Unwritable, UsageError, WorkerLost
+from edge_runtime.record import Record, load_record
 
 if TYPE_CHECKING:
     from export_tools.request import SourceSpec
@@ -22,18 +23,22 @@ if TYPE_CHECKING:
 BENCH_EXAMPLES = (
     "edge bench digits.edge",
     "edge bench digits.edge --against onnxruntime --rounds 10",
+    "edge bench digits.edge --resume record.json --budget 2m",
     "edge bench digits.edge --source model.py:build --weights digits.pt -o record.json",
 )
 COMPARE_EXAMPLES = ("edge compare before.json after.json", "edge compare before.json after.json --json")
 AGAINST = "onnxruntime,torch"
+EXITS = {"interrupted": INTERRUPTED, "failed": WorkerLost.exit_code}  # else 0, whatever the verdict
 
 
 def bench(argv: list[str]) -> int:
     """Measure contenders side by side; print the table, or the record as JSON. Exits 0 whatever the verdict."""
     options = _bench_parser().parse_args(argv)
     console = Console.of(options)
+    resumed = None if options.resume is None else load_record(options.resume)
     if options.output is not None:
         _refuse_output(options.output, force=options.force)
+    output: Path | None = options.output or options.resume
     artifact = open_artifact(options.artifact)
     inputs = read_inputs(options.input, artifact.manifest.inputs) if options.input else None
     with terminal.progress(stream=sys.stderr, color=console.color, quiet=console.quiet) as progress:
@@ -49,16 +54,22 @@ def bench(argv: list[str]) -> int:
             source=_source(options),
             inputs=inputs,
             progress=progress,
-            keep=lambda record: _keep(record, options.output),
+            keep=lambda record: _keep(record, output),
+            resume=resumed,
         )
-    _keep(record, options.output)
+    problem = saving_problem(record, output)
     if not options.json:
         terminal.show(record, contender=runner.OWN, stream=sys.stdout, color=console.color)
-        if options.output is not None:
-            console.say(f"\nrecord: {options.output}")
+        if output is not None and problem is None:
+            console.say(f"\nrecord: {output}")
+    if record.stop_reason == "interrupted":
+        console.note(interrupted(record, output, "edge bench"))
     compared = summary.comparisons(record, contender=runner.OWN)
     console.answer({**record.to_document(), "summary": summary.document(record, compared)})
-    return 0
+    if problem is not None:
+        console.note(f"edge: {problem}")
+        return problem.exit_code
+    return EXITS.get(record.stop_reason, 0)
 
 
 def compare(argv: list[str]) -> int:
@@ -109,7 +120,10 @@ def _bench_parser() -> argparse.ArgumentParser:
     torch.add_argument("--weights", metavar="FILE", help="its state_dict")
     torch.add_argument("--import-from", metavar="DIR|FILE.py", help="where its classes are")
     torch.add_argument("--trust-pickle", action="store_true", help="open a whole pickled module: it can run any code")
-    parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, saved after each round")
+    parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, saved after each launch")
+    parser.add_argument(
+        "--resume", metavar="R.json", type=Path, help="go on with this record, and save there unless -o says otherwise"
+    )
     parser.add_argument("--force", action="store_true", help="replace the record file")
     return parser
 

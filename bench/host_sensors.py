@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import psutil
 
 LOOK_S = 0.3  # the kernel counts in ticks of 10 ms: over this long one tick is 3 % of a CPU
+BUSY = "the machine was busy before the run"
 BUSY_SHARE = 0.2  # of one CPU; what idle desktops and daemons use stays below
 
 
@@ -26,7 +27,7 @@ def busy_warning(processes: Iterable[psutil.Process] | None = None, *, look_s: f
     if busiest is None or total < BUSY_SHARE:
         return None
     return (
-        f"the machine was busy before the run: other processes used {total:.1f} CPUs, most of all {_name(busiest)} "
+        f"{BUSY}: other processes used {total:.1f} CPUs, most of all {_name(busiest)} "
         f"(pid {busiest.pid}) with {shares[busiest]:.1f}; end them and measure again"
     )
 

@@ -39,6 +39,7 @@ def bench(
     plan: Plan | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     keep: Callable[[Record], None] = lambda _: None,
+    resume: Record | None = None,
 ) -> Record:
     """Measure our runtime and its rivals on an artifact, in fresh processes, round by round; return the record.
 
@@ -47,7 +48,8 @@ def bench(
     margin: differences up to this share count as none.   source: where PyTorch finds the module; None asks this
     host's memory of its exports.   inputs: arrays by input name; None times the first golden case.
     plan: all of threads … margin at once, and the length of a block, in their stead.
-    progress, keep: told before each launch, and given the record after each round.
+    progress, keep: told before each launch, and given the record after it.   resume: an earlier record of the same
+    contenders on this machine, to go on with.   Ctrl-C ends the run, not the record (`rounds.conduct`).
 
     Raises UsageError for unknown boards or contenders and plans that can't be, InputError for a damaged artifact or
     wrong inputs, SourceUnknown when PyTorch has no source, and what the workers raise (`launch.run_worker`).
@@ -59,7 +61,8 @@ def bench(
         raise UnknownBoard(f"no board {on!r}", "--on", f"only {local.NAME!r} (this machine) is known here")
     options = {kind.name: _options(kind, opened, source) for kind in kinds}
     busy = host_sensors.busy_warning()
-    warnings = (busy,) if busy else ()
+    earlier = () if resume is None else resume.warnings
+    warnings = tuple(one for one in (*earlier, busy) if one is not None and one.startswith(host_sensors.BUSY))
 
     def warned(record: Record) -> Record:
         return replace(record, warnings=(*warnings, *record.warnings))
@@ -75,6 +78,7 @@ def bench(
             inputs=path,
             progress=progress,
             keep=lambda record: keep(warned(record)),
+            resume=resume,
         )
     return warned(record)
 

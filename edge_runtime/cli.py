@@ -13,6 +13,7 @@ from typing import NamedTuple, NoReturn
 
 from edge_runtime import __version__
 from edge_runtime.errors import (
+    INTERRUPTED,
     EdgeError,
     InputError,
     UnsupportedSystem,
@@ -24,7 +25,7 @@ from edge_runtime.errors import (
 from edge_runtime.logs import log_to_stderr
 from edge_runtime.units import visible
 
-INTERRUPTED, OUR_BUG = 130, 70
+OUR_BUG = 70
 
 
 class Verb(NamedTuple):

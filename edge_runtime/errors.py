@@ -17,6 +17,8 @@ where, and what to do about it.
 
 from typing import Any, ClassVar
 
+INTERRUPTED = 130  # 128 + SIGINT, as shells say of it
+
 
 class EdgeError(Exception):
     """Anything we can explain to the person at the keyboard.

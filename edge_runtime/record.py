@@ -1,6 +1,6 @@
 """One measurement as evidence: plan, raw samples, environment, warnings, as versioned JSON.
 
-Statistics are not stored: `summary` computes them when a record is read. Kind "edge-record", schema 1.
+Statistics are not stored: `summary` computes them when a record is read. Kind "edge-record", schema 2.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from edge_runtime.environment import Conditions, Machine
 from edge_runtime.errors import RecordError, WorkerLost
 from edge_runtime.sensors import Memory
 
-KIND, SCHEMA = "edge-record", 1
+KIND, SCHEMA = "edge-record", 2
 MAX_BYTES = 64 * 2**20  # 15 launches of 5 contenders with 2,000 samples take 2 MB
 MAX_LAUNCHES, MAX_SAMPLES, MAX_CONTENDERS = 10_000, 1_000_000, 100
 POINTS = ("base", "loaded", "first", "steady")
@@ -26,8 +26,8 @@ COUNTS = tuple(
     for one in fields_of(Conditions)
     if one.name not in {"governor", "temperature_millicelsius", "undervoltage"}
 )
-# "unfinished" is what a record kept after each round says: the run was still going on, or was cut short
-STOP_REASONS = ("rounds", "precision", "max_rounds", "budget", "invalid", "unfinished")
+# "unfinished" is what a record kept after each launch says: the run was still going on, or was cut short
+STOP_REASONS = ("rounds", "precision", "max_rounds", "budget", "invalid", "failed", "interrupted", "unfinished")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,7 @@ class MeasuredContender:
 class Launch:
     """One fresh process that loaded the artifact and timed one block; all times in nanoseconds.
 
+    A launch whose worker was lost is not valid, has no phases and no samples, and its reasons say why.
     block_ns: one value a sample, each the time of a call (of a group of `calls_per_sample` divided by it).
     cut: samples at its beginning that belong to the warm-up.   steady: whether the rest keeps its level; None where
     there are too few to tell. Both are `warmup.judge`'s, kept so that a record shows what its figures leave out.
@@ -130,13 +131,14 @@ class EnergyLaunch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One run, whole."""
+    """One run, whole. sittings: how many times it was begun or resumed."""
 
     created: str
     command: tuple[str, ...]
     seed: int | None
     machine: Machine
     board: str
+    sittings: int = 1
     config: Config
     contenders: tuple[MeasuredContender, ...]
     launches: tuple[Launch, ...]
@@ -159,6 +161,7 @@ class Record:
             "seed": self.seed,
             "machine": asdict(self.machine),
             "board": self.board,
+            "sittings": self.sittings,
             "config": {
                 **asdict(replace(self.config, shapes={})),
                 "cpus": list(self.config.cpus),
@@ -195,13 +198,16 @@ def parse(text: str | bytes, *, where: str) -> Record:
     """Read a record from JSON text; raises RecordError naming `where` and the field."""
     fields = decode.document(text, where=where, error=RecordError)
     fields.leave("summary")  # what `--json` adds on stdout, and people redirect into a file: it is computed anew
-    decode.envelope(fields, kind=KIND, schema=SCHEMA, what="record")
+    written = decode.envelope(fields, kind=KIND, schema=SCHEMA, what="record")
+    if written == 1:
+        _upgrade_from_1(fields)
     record = Record(
         created=fields.string("created", limit=40),
         command=fields.strings("command", limit=1000),
         seed=fields.optional("seed", fields.integer),
         machine=_machine(fields.child("machine")),
         board=fields.string("board", limit=500),
+        sittings=fields.integer("sittings", low=1),
         config=_config(fields.child("config")),
         contenders=tuple(_contender(part) for part in fields.children("contenders", limit=MAX_CONTENDERS)),
         launches=tuple(_launch(part) for part in fields.children("launches", limit=MAX_LAUNCHES)),
@@ -219,6 +225,11 @@ def parse(text: str | bytes, *, where: str) -> Record:
         if name not in names:
             fields.refuse("launches", f"name {name[:80]!r}, which is no contender of this record")
     return record
+
+
+def _upgrade_from_1(fields: decode.Fields) -> None:
+    """Add what schema 2 brought."""
+    fields.supply("sittings", 1)
 
 
 def launch_of_worker(document: Mapping[str, Any], *, where: str) -> Launch:
@@ -300,11 +311,12 @@ def _answers(fields: decode.Fields) -> Answers:
 
 def _launch(fields: decode.Fields) -> Launch:
     phases, environment = fields.child("phases_ns"), fields.child("environment")
+    valid = fields.boolean("valid")
     launch = Launch(
         contender=fields.string("contender", limit=200),
         round=fields.integer("round"),
         order=fields.integer("order"),
-        phases_ns={name: phases.integer(name) for name in PHASES},
+        phases_ns={name: phases.integer(name) for name in PHASES if valid},
         warmup_ns=fields.integers("warmup_ns", limit=MAX_SAMPLES),
         block_ns=fields.integers("block_ns", limit=MAX_SAMPLES, low=1),
         calls_per_sample=fields.integer("calls_per_sample", low=1),
@@ -312,7 +324,7 @@ def _launch(fields: decode.Fields) -> Launch:
         steady=fields.optional("steady", fields.boolean),
         before=_conditions(environment.child("before")),
         after=_conditions(environment.child("after")),
-        valid=fields.boolean("valid"),
+        valid=valid,
         reasons=fields.strings("reasons", limit=100),
     )
     for part in (phases, environment, fields):

@@ -134,11 +134,10 @@ def compare(record: Record, *, baseline: str, contender: str) -> Comparison:
 
 def warmup_rule(record: Record) -> str:
     """Return how the warm-up was ended, and what that cost, in words."""
-    total = sum(len(one.block_ns) for one in record.launches)
-    cuts = [one.cut for one in record.launches if one.cut]
-    cut = (
-        f"in {len(cuts)} of {len(record.launches)} launches, {sum(cuts) / total:.1%} of all samples" if cuts else "none"
-    )
+    timed = [one for one in record.launches if one.valid]
+    total = sum(len(one.block_ns) for one in timed)
+    cuts = [one.cut for one in timed if one.cut]
+    cut = f"in {len(cuts)} of {len(timed)} launches, {sum(cuts) / total:.1%} of all samples" if cuts else "none"
     return f"a minimum of time and calls, then cut where the level last changed early: {cut}"
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_runtime.errors import UsageError
+from edge_runtime.errors import UnsupportedSystem, UsageError
 
 Clock = Callable[[], int]  # monotonic nanoseconds
 
@@ -53,7 +53,10 @@ class Block:
 
 
 def take_block(step: Callable[[], object], plan: BlockPlan, *, clock: Clock = time.perf_counter_ns) -> Block:
-    """Warm `step` up and sample it; whatever it raises goes through."""
+    """Warm `step` up and sample it; whatever it raises goes through.
+
+    Raises UnsupportedSystem when the clock goes backwards, which no sample can be taken by.
+    """
     begin = clock()
     warmup = [_time_group(step, 1, clock) for _ in range(plan.warmup_calls)]
     # the least disturbed call decides the group: a slow first one must not make the groups too small
@@ -73,9 +76,17 @@ def _time_group(step: Callable[[], object], calls: int, clock: Clock) -> int:
     if calls == 1:
         begin = clock()
         step()
-        return clock() - begin
-    turns = range(calls)
-    begin = clock()
-    for _ in turns:
-        step()
-    return round((clock() - begin) / calls)
+        spent = clock() - begin
+    else:
+        turns = range(calls)
+        begin = clock()
+        for _ in turns:
+            step()
+        spent = clock() - begin
+    if spent < 0:
+        raise UnsupportedSystem(
+            f"the clock went back by {-spent} ns within a call",
+            "timing",
+            "see: cat /sys/devices/system/clocksource/clocksource0/current_clocksource",
+        )
+    return spent if calls == 1 else round(spent / calls)

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from bench.comparison import NOT_COMPARABLE, Comparison
 from bench.report import rows
+from edge_runtime.commands.measure import progress_line
 from edge_runtime.record import Record
 from edge_runtime.rounds import Progress as Told
-from edge_runtime.units import duration
 
 WIDTH = 100  # what the table needs; a narrower terminal wraps lines, which loses nothing
 STYLES = {
@@ -72,13 +72,11 @@ def progress(*, stream: TextIO, color: bool, quiet: bool) -> Iterator[Callable[[
         task = bar.add_task("starting", total=1.0)
 
         def told(now: Told) -> None:
-            doing = "memory" if now.round is None else f"round {now.round + 1} of at most {now.rounds}"
             # rounds or budget: the one that will end the run first is the honest bar
             done = 0.0 if now.round is None or not now.rounds else now.round / now.rounds
-            budget = duration(now.budget_s * 1e9)
             bar.update(
                 task,
-                description=f"{doing}, {now.contender} (budget {budget})",
+                description=progress_line(now),
                 completed=min(1.0, max(done, now.elapsed_s / now.budget_s)),
             )
 

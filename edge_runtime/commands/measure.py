@@ -7,9 +7,10 @@ from edge_runtime.artifact import open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.environment import Conditions, available_cpus
+from edge_runtime.errors import INTERRUPTED, Unwritable, WorkerLost
 from edge_runtime.files import refuse_taken
 from edge_runtime.histogram import EIGHTHS, histogram
-from edge_runtime.record import Record
+from edge_runtime.record import Record, load_record
 from edge_runtime.rounds import Plan, Progress, measure_artifact
 from edge_runtime.stats import Interval
 from edge_runtime.tree import Tree
@@ -17,8 +18,10 @@ from edge_runtime.tree import Tree
 EXAMPLES = (
     "edge measure digits.edge",
     "edge measure digits.edge --threads 2 --budget 60 -o record.json",
+    "edge measure digits.edge --resume record.json",
     "edge measure digits.edge --input image=x.npy --json",
 )
+EXITS = {"invalid": 1, "interrupted": INTERRUPTED, "failed": WorkerLost.exit_code}
 
 
 def measure(argv: list[str]) -> int:
@@ -36,10 +39,15 @@ def measure(argv: list[str]) -> int:
     parser.add_argument("--budget", metavar="S", type=float, default=30.0, help="seconds to spend (default: 30)")
     parser.add_argument("--precision", metavar="P", type=float, default=0.01, help="half-width of p50 (default: 0.01)")
     parser.add_argument("--energy", action="store_true", help="joules a call too: 21 s more, where there is a meter")
-    parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, raw samples and all")
+    parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, saved after each launch")
+    parser.add_argument(
+        "--resume", metavar="R.json", type=Path, help="go on with this record, and save there unless -o says otherwise"
+    )
     parser.add_argument("--force", action="store_true", help="replace the record file")
     options = parser.parse_args(argv)
     console = Console.of(options)
+    resumed = None if options.resume is None else load_record(options.resume)
+    output: Path | None = options.output or options.resume
     if options.output is not None:
         refuse_taken(options.output, replace=options.force)
     plan = Plan(
@@ -53,22 +61,60 @@ def measure(argv: list[str]) -> int:
     variant = artifact.variant(options.variant)
     inputs = read_inputs(options.input, artifact.manifest.inputs) if options.input else None
     record = measure_artifact(
-        artifact, variant.name, inputs, plan=plan, progress=lambda now: console.progress(_told(now))
+        artifact,
+        variant.name,
+        inputs,
+        plan=plan,
+        progress=lambda now: console.progress(progress_line(now)),
+        keep=lambda record: None if output is None else record.save(output),
+        resume=resumed,
     )
     console.clear_line()
-    if options.output is not None:
-        record.save(options.output)
+    problem = saving_problem(record, output)
     if not options.json:
         console.say(_described(record, asked_energy=options.energy, blocks=console.can_show(EIGHTHS)))
-        if options.output is not None:
-            console.say(f"\nrecord: {options.output}")
+        if output is not None and problem is None:
+            console.say(f"\nrecord: {output}")
+    if record.stop_reason == "interrupted":
+        console.note(interrupted(record, output, "edge measure"))
     console.answer({**record.to_document(), "summary": summary.document(record, ())})
-    return 0 if record.stop_reason != "invalid" else 1
+    if problem is not None:
+        console.note(f"edge: {problem}")
+        return problem.exit_code
+    return EXITS.get(record.stop_reason, 0)
 
 
-def _told(now: Progress) -> str:
-    doing = now.kind if now.round is None else f"launch {now.round + 1} of at most {now.rounds}"
-    return f"measuring: {doing}, {now.elapsed_s:.0f} s of {now.budget_s:.0f} s"
+def saving_problem(record: Record, output: Path | None) -> Unwritable | None:
+    """Save the record; return what kept it from being saved, so that minutes of measuring are shown all the same."""
+    try:
+        if output is not None:
+            record.save(output)
+    except Unwritable as problem:
+        return problem
+    return None
+
+
+def interrupted(record: Record, output: Path | None, verb: str) -> str:
+    """Return what an interrupted run tells: what there is, where it is kept, and how to go on."""
+    done = units.count(sum(launch.valid for launch in record.launches), "launch")
+    told = f"interrupted: {done} measured"
+    if output is None:
+        return f"{told}, and kept nowhere: -o R.json keeps what there is"
+    return f"{told} and kept in {output}; to go on: {verb} ... --resume {output}"
+
+
+def progress_line(now: Progress) -> str:
+    """Return what is being done, how much is done, the estimate so far and the time left, in one line."""
+    round_ = "" if now.round is None else f", round {now.round + 1} of at most {now.rounds}"
+    parts = [f"{now.contender}: {now.kind}{round_}", f"{units.count(now.launches, 'launch')} done"]
+    if now.estimate is not None:
+        share = "" if now.estimate.high is None else f" ±{now.estimate.high / now.estimate.estimate - 1:.1%}"
+        parts.append(f"p50 {units.duration(now.estimate.estimate)}{share}")
+    if now.left_s is None:
+        parts.append(f"{units.duration(now.elapsed_s * 1e9)} of {units.duration(now.budget_s * 1e9)}")
+    else:
+        parts.append(f"about {units.duration(now.left_s * 1e9)} left")
+    return ", ".join(parts)
 
 
 def _described(record: Record, *, asked_energy: bool, blocks: bool = True) -> str:
@@ -144,9 +190,10 @@ def _tables(standing: summary.Standing, record: Record, *, blocks: bool) -> list
 
 
 def _states(record: Record) -> list[tuple[str, str]]:
-    if not record.launches:
+    timed = [launch for launch in record.launches if launch.valid]
+    if not timed:
         return []
-    first, last = record.launches[0].before, record.launches[-1].after
+    first, last = timed[0].before, timed[-1].after
     return [("before", _state(first)), ("after", _state(last))]
 
 

@@ -2,10 +2,13 @@
 
 options: p50 (nanoseconds, one for each round, comma-separated; the last repeats), levels (instead: "1300x60,1000x240",
 how many samples of each), wrong ("memory" or "time": where it
-answers wrongly), ledger (a file that notes begin and end, so that a test can see that one process lives at a time).
+answers wrongly), lost (the blocks in which it is killed, from 0, comma-separated), ledger
+(a file that notes begin and end, so that a test can see that one process lives at a time).
 """
 
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -47,4 +50,7 @@ elif not wrong:
     send("memory", points=points, load_peak_bytes=20, run_peak_bytes=70)
 with ledger.open("a") as lines:
     lines.write(f"end {options['name']} {job['kind']}\n")
+if job["kind"] == "time" and str(turn) in options.get("lost", "").split(","):
+    sys.stdout.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
 send("end")

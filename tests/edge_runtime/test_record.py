@@ -90,8 +90,8 @@ def test_a_record_holds_raw_samples_and_no_statistics() -> None:
     assert {"block_ns", "warmup_ns", "phases_ns"} <= keys
     assert not keys & {"p50", "p90", "p99", "mean", "min", "max", "latency_ns", "summary", "speedup", "verdict"}
     assert list(document()) == [
-        "kind", "schema", "created", "command", "seed", "machine", "board", "config", "contenders", "launches",
-        "memory", "energy", "stop_reason", "warnings",
+        "kind", "schema", "created", "command", "seed", "machine", "board", "sittings", "config", "contenders",
+        "launches", "memory", "energy", "stop_reason", "warnings",
     ]  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def test_one_changed_field_gives_a_record_or_a_record_error(place: tuple[Any, ..
 @pytest.mark.parametrize(
     ("place", "value", "told"),
     [
-        (("schema",), 2, "reads up to 1"),
+        (("schema",), 3, "reads up to 2"),
         (("kind",), "edge-artifact", "expected 'edge-record'"),
         (("verdict",), {}, "unknown keys: verdict"),
         (("launches", 0, "contender"), "ghost", "no contender of this record"),
@@ -185,3 +185,18 @@ def test_what_a_worker_garbles_is_the_workers_fault() -> None:
 def test_what_json_printed_on_stdout_is_a_record_too_and_its_summary_is_not_believed() -> None:
     printed = {**document(), "summary": {"contenders": {"edge": "a hundred times faster"}}}
     assert parse(json.dumps(printed), where="stdout.json") == RECORD
+
+
+def test_a_record_of_schema_1_reads_as_the_same_without_what_came_later() -> None:
+    old = document()
+    del old["sittings"]
+    assert parse(json.dumps({**old, "schema": 1}), where="r.json") == RECORD
+    with pytest.raises(RecordError, match="sittings belongs to a later schema"):
+        parse(json.dumps({**document(), "schema": 1}), where="r.json")
+
+
+def test_a_launch_that_was_lost_has_no_phases_and_no_samples() -> None:
+    lost = replace(LAUNCH, phases_ns={}, warmup_ns=(), block_ns=(), valid=False, reasons=("killed",))
+    kept = replace(RECORD, launches=(LAUNCH, lost))
+    assert parse(json.dumps(kept.to_document()), where="r.json") == kept
+    assert kept.launches_of("edge") == (LAUNCH,)

@@ -5,6 +5,8 @@ import math
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from edge_runtime import summary
 from edge_runtime.artifact import open_artifact
-from edge_runtime.errors import UsageError, WrongInput
+from edge_runtime.errors import Unwritable, UsageError, WorkerLost, WrongInput
 from edge_runtime.launch import Command
 from edge_runtime.model import load
 from edge_runtime.record import Record, parse
@@ -86,11 +88,10 @@ def test_one_process_lives_at_a_time_and_memory_comes_first(tiny_edge: Path, led
         ("a", 0, 0), ("b", 0, 1), ("b", 1, 0), ("a", 1, 1), ("a", 2, 0), ("b", 2, 1),
     ]  # fmt: skip
     assert [(one.contender, one.round) for one in told[:3]] == [("a", None), ("b", None), ("a", 0)]
-    assert [(len(one.launches), one.stop_reason) for one in kept] == [
-        (2, "unfinished"),
-        (4, "unfinished"),
-        (6, "unfinished"),
-    ]
+    assert [(len(one.contenders), len(one.launches)) for one in kept[:2]] == [(1, 0), (2, 0)]
+    assert [len(one.launches) for one in kept[2:]] == [1, 2, 3, 4, 5, 6]
+    assert {one.stop_reason for one in kept} == {"unfinished"}
+    assert [parse(json.dumps(one.to_document()), where="x") for one in kept] == kept
     assert record.stop_reason == "rounds"
     assert record.config.shapes == {"input": (64, 13)}
     assert record.warnings == ("3 rounds are few: intervals need 6 to be trusted",)
@@ -196,6 +197,133 @@ def test_a_noisy_machine_stops_at_the_most_rounds(tiny_edge: Path, ledger: Path)
 def test_the_budget_allows_one_round_at_least_and_then_ends_the_run(tiny_edge: Path, ledger: Path) -> None:
     record = run(tiny_edge, ledger, Plan(rounds=50, budget_s=1e-6))
     assert (record.stop_reason, len(record.launches)) == ("budget", 1)
+
+
+def interrupt_at(launch: int) -> Callable[[Progress], None]:
+    def told(now: Progress) -> None:
+        if now.kind == "time" and now.launches == launch:
+            raise KeyboardInterrupt
+
+    return told
+
+
+def pair(artifact: Path, ledger: Path, **options: str) -> list[Entry]:
+    return [entry(artifact, ledger, "a", **options), entry(artifact, ledger, "b", p50="2000")]
+
+
+def test_an_interrupt_keeps_what_was_measured(tiny_edge: Path, ledger: Path) -> None:
+    record = conduct(pair(tiny_edge, ledger), Plan(rounds=4), board="local", progress=interrupt_at(3))
+    assert (record.stop_reason, len(record.launches)) == ("interrupted", 3)
+    assert parse(json.dumps(record.to_document()), where="x") == record
+
+
+def test_an_interrupt_before_anything_was_measured_goes_through(tiny_edge: Path, ledger: Path) -> None:
+    def stop(now: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        conduct(pair(tiny_edge, ledger), Plan(rounds=4), board="local", progress=stop)
+
+
+def test_a_run_goes_on_with_a_record_and_pairs_no_round_across_the_break(tiny_edge: Path, ledger: Path) -> None:
+    entries = pair(tiny_edge, ledger)
+    earlier = conduct(entries, Plan(rounds=4), board="local", progress=interrupt_at(3))
+    record = conduct(entries, Plan(rounds=3), board="local", resume=earlier)
+    places = [(one.contender, one.round) for one in record.launches]
+    assert places == [("a", 0), ("b", 0), ("b", 1), ("a", 2), ("b", 2), ("b", 3), ("a", 3)]
+    assert (record.stop_reason, record.sittings, record.created) == ("rounds", 2, earlier.created)
+    assert record.memory == earlier.memory, "measured once"
+    assert summary.compare(record, baseline="b", contender="a").rounds == 3
+    again = conduct(entries, Plan(rounds=3), board="local", resume=record)
+    assert again.launches == record.launches, "there was nothing left to do"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"machine": "elsewhere"}, "the machine: elsewhere then"),
+        ({"threads": 9}, "threads: 9 then, 1 now"),
+        ({"shapes": {"input": (1, 13)}}, "shapes"),
+        ({"sha256": "f" * 64}, "a's model: ffffffffffff then"),
+        ({"engine": "scripted 0"}, "a was scripted 0 in the record and is scripted 1 now"),
+        ({"name": "c"}, r"contenders: \['c', 'b'\] then"),
+    ],
+)
+def test_a_record_of_another_run_is_not_gone_on_with(
+    tiny_edge: Path, ledger: Path, change: dict[str, Any], told: str
+) -> None:
+    entries = pair(tiny_edge, ledger)
+    earlier = conduct(entries, Plan(rounds=1), board="local")
+    first = earlier.contenders[0]
+    first = replace(
+        first,
+        name=change.get("name", first.name),
+        engine=change.get("engine", first.engine),
+        artifact=replace(first.artifact, sha256=change.get("sha256", first.artifact.sha256)),
+    )
+    earlier = replace(
+        earlier,
+        machine=replace(earlier.machine, key=change.get("machine", earlier.machine.key)),
+        config=replace(
+            earlier.config,
+            threads=change.get("threads", earlier.config.threads),
+            shapes=change.get("shapes", earlier.config.shapes),
+        ),
+        contenders=(first, earlier.contenders[1]),
+    )
+    with pytest.raises(UsageError, match=told):
+        conduct(entries, Plan(rounds=2), board="local", resume=earlier)
+
+
+def test_a_worker_that_is_killed_once_is_started_again(tiny_edge: Path, ledger: Path) -> None:
+    record = conduct(pair(tiny_edge, ledger, lost="1"), Plan(rounds=2), board="local")
+    assert [(one.contender, one.round, one.valid) for one in record.launches] == [
+        ("a", 0, True), ("b", 0, True), ("b", 1, True), ("a", 1, False), ("a", 1, True),
+    ]  # fmt: skip
+    assert "SIGKILL" in record.launches[3].reasons[0]
+    assert any(
+        one.startswith("1 of 5 launches were lost (a): the worker was ended by SIGKILL") for one in record.warnings
+    )
+    assert parse(json.dumps(record.to_document()), where="x") == record
+
+
+def test_who_is_killed_twice_in_a_round_leaves_the_race_and_the_others_go_on(tiny_edge: Path, ledger: Path) -> None:
+    record = conduct(pair(tiny_edge, ledger, lost="1,2"), Plan(rounds=3), board="local")
+    assert [(one.contender, one.round) for one in record.launches if one.valid] == [
+        ("a", 0), ("b", 0), ("b", 1), ("b", 2),
+    ]  # fmt: skip
+    assert any(one.startswith("a left the race in round 2: ") for one in record.warnings)
+    assert summary.compare(record, baseline="b", contender="a").rounds == 1
+
+
+def test_when_the_only_contender_is_lost_the_run_ends_and_its_record_stays(tiny_edge: Path, ledger: Path) -> None:
+    record = run(tiny_edge, ledger, Plan(rounds=3), lost="1,2")
+    assert (record.stop_reason, [one.valid for one in record.launches]) == ("failed", [True, False, False])
+    with pytest.raises(WorkerLost):
+        run(tiny_edge, ledger, Plan(rounds=3), lost="0,1,2,3,4,5,6")
+
+
+def test_a_full_disk_costs_the_file_and_not_the_run(tiny_edge: Path, ledger: Path) -> None:
+    def full(_: Record) -> None:
+        raise Unwritable("can't write: no space left on device", "r.json", "free some")
+
+    record = conduct([entry(tiny_edge, ledger, "a")], Plan(rounds=2), board="local", keep=full)
+    assert len(record.launches) == 2
+    assert [one for one in record.warnings if "could not be saved during the run: can't write: no space left" in one]
+
+
+def test_progress_tells_what_is_done_what_is_known_and_how_long_it_takes(tiny_edge: Path, ledger: Path) -> None:
+    told: list[Progress] = []
+    conduct([entry(tiny_edge, ledger, "a")], Plan(rounds=3), board="local", progress=told.append)
+    timed = [one for one in told if one.kind == "time"]
+    assert [one.launches for one in timed] == [0, 1, 2]
+    assert [None if one.estimate is None else one.estimate.estimate for one in timed] == [
+        None, pytest.approx(1000), pytest.approx(1000),
+    ]  # fmt: skip
+    assert timed[0].left_s is None
+    assert timed[1].left_s is not None
+    assert timed[2].left_s is not None
+    assert 0 < timed[2].left_s < timed[1].left_s < 60
 
 
 def test_who_answers_wrongly_is_recorded_and_never_timed(tiny_edge: Path, ledger: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_runtime.errors import UsageError
+from edge_runtime.errors import UnsupportedSystem, UsageError
 from edge_runtime.timing import GROUP_NS, BlockPlan, take_block
 from tests.fakes import FakeClock
 
@@ -80,3 +80,15 @@ def test_what_the_step_raises_goes_through() -> None:
 def test_a_plan_that_would_measure_nothing_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         BlockPlan(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_clock_that_goes_backwards_is_an_error_and_no_sample() -> None:
+    clock = FakeClock()
+    with pytest.raises(UnsupportedSystem, match="went back by 5 ns"):
+        take_block(clock.costing([MS, MS, -5]), SHORT, clock=clock)
+
+
+def test_a_clock_that_jumps_ahead_moves_one_sample_and_no_median() -> None:
+    clock = FakeClock()
+    block = take_block(clock.costing([MS, MS, MS, 3_600_000 * MS, MS]), SHORT, clock=clock)
+    assert sorted(block.block_ns)[1] == MS

@@ -1,0 +1,94 @@
+"""What a measurement is to be: its contenders, how long, how precise, and in which order they take turns."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edge_runtime import energy
+from edge_runtime.artifact import Artifact
+from edge_runtime.environment import available_cpus
+from edge_runtime.errors import UsageError
+from edge_runtime.launch import Command
+from edge_runtime.stats import Interval
+from edge_runtime.timing import BlockPlan
+
+MIN_ROUNDS, MAX_ROUNDS = 6, 15  # below 6 the t interval covers too rarely, above 15 it hardly narrows
+LAUNCH_TIMEOUT_S = 300.0  # torch on a slow board takes a minute to import; a hang must end all the same
+OWN_CONTENDER = "edge_runtime.contender:open_contender"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One contender of a run: its name, how its worker starts, what it loads."""
+
+    name: str
+    contender: str  # module:factory, or /path/file.py:factory
+    command: Command
+    artifact: Artifact
+    variant: str = "auto"
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a run is taken. rounds: how many, or None to go on until the precision is reached.
+
+    budget_s: no round is begun that would pass it.   precision: the half-width of every p50's interval, as a share,
+    at which an open-ended run stops.   margin: differences up to it count as none.   energy_s: where the machine has a
+    meter, end with a launch of each contender that rests for so long, and calls for so long, beyond the budget; None
+    measures no energy, `energy.INTERVAL_S` is long enough for every meter.
+    """
+
+    rounds: int | None = None
+    budget_s: float = 300.0
+    precision: float = 0.01
+    margin: float = 0.02
+    threads: int = 1
+    energy_s: float | None = None
+    block: BlockPlan = field(default_factory=BlockPlan)
+
+    def __post_init__(self) -> None:
+        """Refuse a plan that can't be carried out on this machine."""
+        cpus = len(available_cpus())
+        if not 1 <= self.threads <= cpus:
+            raise UsageError(f"{self.threads} threads on {cpus} CPUs", "the plan", f"ask for 1 to {cpus}")
+        if self.rounds is not None and self.rounds < 1:
+            raise UsageError(f"{self.rounds} rounds", "the plan", "ask for at least one")
+        # written this way round, NaN is refused too
+        seconds = energy.INTERVAL_S if self.energy_s is None else self.energy_s
+        if not all(0 < value < math.inf for value in (self.budget_s, self.precision, self.margin, seconds)):
+            raise UsageError(
+                "a budget, precision, margin or interval that is not above zero and finite",
+                "the plan",
+                "give positive numbers",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a run tells while it goes on. kind: warm, memory, time or energy; round is None unless time is measured.
+
+    launches: how many have timed a block so far.   estimate: the contender's p50 in nanoseconds, as known by now.
+    left_s: how long the run will probably go on; None before the first round has shown how long one takes.
+    """
+
+    kind: str
+    contender: str
+    round: int | None
+    rounds: int | None
+    elapsed_s: float
+    budget_s: float
+    launches: int = 0
+    estimate: Interval | None = None
+    left_s: float | None = None
+
+
+def turning_order(count: int, round_index: int) -> tuple[int, ...]:
+    """Return the order of `count` contenders in a round: turned by one each round (AB BA AB …, ABC BCA CAB …).
+
+    Over `count` rounds each contender stands in each place once. With three or more, every other such cycle runs
+    backwards, so that nobody always follows the same neighbour.
+    """
+    order = [(round_index + place) % count for place in range(count)]
+    backwards = count > 2 and (round_index // count) % 2 == 1  # noqa: PLR2004 - two have no neighbours to swap
+    return tuple(reversed(order)) if backwards else tuple(order)

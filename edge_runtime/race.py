@@ -1,0 +1,372 @@
+"""A measurement under way: memory first, then rounds of blocks, then energy; each launch kept as soon as it is there.
+
+One process is alive at a time. A worker that is lost is told in the record, and costs a round of one contender at most
+twice before that contender leaves the race.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edge_runtime import energy, fitness, stats, takeup, warmup
+from edge_runtime.environment import Conditions, available_cpus, machine
+from edge_runtime.errors import BoardError, EdgeError, UnsupportedSystem, Unwritable
+from edge_runtime.launch import run_worker
+from edge_runtime.limits import limits
+from edge_runtime.plan import (
+    LAUNCH_TIMEOUT_S,
+    MAX_ROUNDS,
+    MIN_ROUNDS,
+    OWN_CONTENDER,
+    Entry,
+    Plan,
+    Progress,
+    turning_order,
+)
+from edge_runtime.record import (
+    Answers,
+    Config,
+    EnergyLaunch,
+    Launch,
+    MeasuredArtifact,
+    MeasuredContender,
+    MemoryLaunch,
+    Record,
+    answers_of_worker,
+    energy_of_worker,
+    launch_of_worker,
+    memory_of_worker,
+)
+from edge_runtime.stats import Interval
+from edge_runtime.tree import Tree
+from edge_runtime.units import visible
+
+ATTEMPTS = 2  # of a launch whose worker is lost: an accident may happen once, what happens twice is the contender's
+
+
+class Race:
+    """A measurement under way: what was measured so far, and what comes next."""
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        plan: Plan,
+        *,
+        board: str,
+        inputs: Path | None,
+        progress: Callable[[Progress], None],
+        keep: Callable[[Record], None],
+        root: Path,
+    ) -> None:
+        self._root = root
+        self._entries, self._plan, self._board, self._inputs = entries, plan, board, inputs
+        self._progress, self._keep, self._begin = progress, keep, time.monotonic()
+        self._cpus = available_cpus()[-plan.threads :]  # the first CPU serves most interrupts
+        self._created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._contenders: list[MeasuredContender] = []
+        self._memory: list[MemoryLaunch] = []
+        self._energy: list[EnergyLaunch] = []
+        self._troubles: list[str] = []
+        self._launches: list[Launch] = []
+        self._timed: list[Entry] = []
+        self._earlier: Record | None = None
+        self._rounds = self._next = 0  # whole rounds so far; the index of the next, which counts broken ones too
+        self._round_s: list[float] = []  # how long each of this sitting took
+
+    @property
+    def has_measured(self) -> bool:
+        """Whether there is anything that an interrupt should not lose."""
+        return any(launch.valid for launch in self._launches)
+
+    def take_up(self, earlier: Record) -> None:
+        """Go on with an earlier record: its launches are kept, a round that it broke off is not paired with ours."""
+        takeup.refuse_unlike(earlier, self._entries, self._config(), machine().key)
+        self._earlier, self._created = earlier, earlier.created
+        self._launches = list(earlier.launches)
+        self._memory, self._energy = list(earlier.memory), list(earlier.energy)
+        self._rounds, self._next = takeup.whole_rounds(earlier), takeup.next_round(earlier)
+
+    def go(self) -> str:
+        """Measure until there is a reason to stop; return it."""
+        self.measure_memory()
+        while (reason := self.reason_to_stop()) is None:
+            begin = time.monotonic()
+            self.measure_round()
+            self._round_s.append(time.monotonic() - begin)
+        self.measure_energy()
+        return reason
+
+    def measure_memory(self) -> None:
+        """Measure memory by phases, and settle who answers right and is timed."""
+        for entry in self._entries:
+            if entry.contender == OWN_CONTENDER:
+                # what is measured is a start as all but the first after an update are: from the cached graph
+                self._launch(entry, "warm", None)
+            known = None if self._earlier is None else takeup.contender_of(self._earlier, entry.name)
+            if known is not None:
+                self._contenders.append(known)
+                if known.answers.agree is not False:
+                    self._timed.append(entry)
+                continue
+            events = self._launch(entry, "memory", None)
+            answers = answers_of_worker(_without_event(events, "answers"), where=entry.name)
+            self._contenders.append(_measured(entry, _engine(events), answers))
+            if answers.agree is not False:
+                self._timed.append(entry)
+                reading = {**_without_event(events, "memory"), "contender": entry.name}
+                self._memory.append(memory_of_worker(reading, where=entry.name))
+            self._save()
+
+    def measure_round(self) -> None:
+        """Time every contender in the race once, in turning order."""
+        leaving: set[str] = set()
+        for order, index in enumerate(turning_order(len(self._timed), self._next)):
+            entry = self._timed[index]
+            if not self._measure_block(entry, order):
+                leaving.add(entry.name)
+            self._save()
+        self._rounds, self._next = self._rounds + 1, self._next + 1
+        self._timed = [entry for entry in self._timed if entry.name not in leaving]
+
+    def _measure_block(self, entry: Entry, order: int) -> bool:
+        """Time one contender in the present round; return whether it stays in the race."""
+        events = self._events_of_block(entry, order)
+        if events is None:
+            return False
+        answers = answers_of_worker(_without_event(events, "answers"), where=entry.name)
+        if answers.agree is False:
+            # right once and wrong later is wrong: such a contender leaves the race, and its samples judge nobody
+            self._contenders = [
+                replace(one, answers=answers) if one.name == entry.name else one for one in self._contenders
+            ]
+            return False
+        if self._earlier is not None:
+            takeup.refuse_other_engine(self._earlier, entry.name, _engine(events))
+        told = {
+            **_without_event(events, "timing"),
+            "phases_ns": events.get("loaded", {}).get("phases_ns"),
+            "contender": entry.name,
+            "round": self._next,
+            "order": order,
+            "cut": None,
+            "steady": None,
+            "valid": True,
+            "reasons": [],
+        }
+        launch = launch_of_worker(told, where=entry.name)
+        found = warmup.judge(launch.block_ns)
+        self._launches.append(replace(launch, cut=found.cut, steady=found.steady))
+        return True
+
+    def _events_of_block(self, entry: Entry, order: int) -> dict[str, dict[str, Any]] | None:
+        """Return what the worker told, or None when it was lost as often as it was started."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._launch(entry, "time", self._next)
+            except (BoardError, UnsupportedSystem) as error:
+                self._launches.append(_lost(entry.name, self._next, order, error))
+                if attempt == ATTEMPTS:
+                    if not any(launch.valid for launch in self._launches):
+                        raise
+                    self._troubles.append(f"{entry.name} left the race in round {self._next + 1}: {error}")
+        return None
+
+    def measure_energy(self) -> None:
+        """Measure energy where it was asked for and the machine has a meter."""
+        if self._plan.energy_s is None or energy.find(Tree(self._root)) is None:
+            return
+        for entry in self._timed:
+            try:
+                events = self._launch(entry, "energy", None)
+            except EdgeError as error:  # the latencies are there already, and worth keeping without joules
+                self._troubles.append(f"no energy of {entry.name}: {error}")
+                continue
+            if "energy" in events:
+                reading = {**_without_event(events, "energy"), "contender": entry.name}
+                self._energy = [one for one in self._energy if one.contender != entry.name]
+                self._energy.append(energy_of_worker(reading, where=entry.name))
+                self._save()
+
+    def reason_to_stop(self) -> str | None:
+        """Return why no further round is begun, or None."""
+        plan = self._plan
+        if not self._timed:
+            wrong = all(one.answers.agree is False for one in self._contenders)
+            return "invalid" if wrong else "failed"
+        if plan.rounds is not None and self._rounds >= plan.rounds:
+            return "rounds"
+        if plan.rounds is None and self._rounds >= MIN_ROUNDS and self._precise():
+            return "precision"
+        if plan.rounds is None and self._rounds >= MAX_ROUNDS:
+            return "max_rounds"
+        if self._round_s and time.monotonic() - self._begin + max(self._round_s) > plan.budget_s:
+            return "budget"
+        return None
+
+    def record(self, stop_reason: str) -> Record:
+        """Return what was measured until now as a record."""
+        warnings = [
+            f"{contender.name} answers wrongly and is not ranked: {contender.answers.problem}"
+            for contender in self._contenders
+            if contender.answers.agree is False
+        ]
+        if self._timed and self._rounds < MIN_ROUNDS:
+            warnings.append(f"{self._rounds} rounds are few: intervals need {MIN_ROUNDS} to be trusted")
+        timed = [launch for launch in self._launches if launch.valid]
+        restless = sum(launch.steady is False for launch in timed)
+        if restless:
+            warnings.append(
+                f"{restless} of {len(timed)} blocks were not steady: their level changed late or drifted, "
+                "so their median is of several levels"
+            )
+        lost = [launch for launch in self._launches if not launch.valid]
+        if lost:
+            names = ", ".join(sorted({launch.contender for launch in lost}))
+            warnings.append(f"{len(lost)} of {len(self._launches)} launches were lost ({names}): {lost[0].reasons[0]}")
+        warnings += self._troubles
+        warnings += map(str, fitness.of_limits(limits(Tree(self._root)), self._plan.threads))
+        warnings += fitness.of_launches([(launch.before, launch.after) for launch in timed])
+        return Record(
+            created=self._created,
+            command=tuple(sys.argv),
+            seed=None,
+            machine=machine(),
+            board=self._board,
+            sittings=1 if self._earlier is None else self._earlier.sittings + 1,
+            config=self._config(),
+            contenders=tuple(self._contenders),
+            launches=tuple(self._launches),
+            memory=tuple(self._memory),
+            energy=tuple(self._energy),
+            stop_reason=stop_reason,
+            warnings=tuple(warnings),
+        )
+
+    def _save(self) -> None:
+        try:
+            self._keep(self.record("unfinished"))
+        except Unwritable as error:  # a full disk must not cost what is measured; the last save will tell it again
+            trouble = f"the record could not be saved during the run: {error}"
+            if trouble not in self._troubles:
+                self._troubles.append(trouble)
+
+    def _config(self) -> Config:
+        return Config(
+            threads=self._plan.threads,
+            cpus=self._cpus,
+            scenario="single",
+            shapes=self._shapes(),
+            precision=self._plan.precision,
+            margin=self._plan.margin,
+        )
+
+    def _launch(self, entry: Entry, kind: str, round_index: int | None) -> dict[str, dict[str, Any]]:
+        plan = self._plan
+        elapsed = time.monotonic() - self._begin
+        rounds = plan.rounds if plan.rounds is not None else MAX_ROUNDS
+        self._progress(
+            Progress(
+                kind=kind,
+                contender=entry.name,
+                round=round_index,
+                rounds=rounds,
+                elapsed_s=elapsed,
+                budget_s=plan.budget_s,
+                launches=sum(launch.valid for launch in self._launches),
+                estimate=self._p50(entry.name),
+                left_s=self._left_s(),
+            )
+        )
+        job = {
+            "kind": kind,
+            "contender": entry.contender,
+            "artifact": str(entry.artifact.path.resolve()),
+            "variant": entry.variant,
+            "threads": plan.threads,
+            "cpus": list(self._cpus),
+            "options": dict(entry.options),
+            "inputs": None if self._inputs is None else str(self._inputs.resolve()),
+            "block": asdict(plan.block),
+            "energy_s": plan.energy_s,
+            "root": str(self._root),
+        }
+        return run_worker(entry.command, job, threads=plan.threads, timeout_s=LAUNCH_TIMEOUT_S)
+
+    def _precise(self) -> bool:
+        return all(_half_share(self._p50(entry.name)) <= self._plan.precision for entry in self._timed)
+
+    def _p50(self, name: str) -> Interval | None:
+        medians = [stats.percentile(one.steady_ns, 50) for one in self._launches if one.valid and one.contender == name]
+        return stats.launch_interval(medians) if medians else None
+
+    def _left_s(self) -> float | None:
+        """Return how long the run will go on: what the precision, or the count, still needs, within the budget."""
+        if not self._round_s:
+            return None
+        wanted = self._plan.rounds
+        if wanted is None:
+            # an interval narrows with the root of the rounds
+            worst = max((_half_share(self._p50(entry.name)) for entry in self._timed), default=0.0)
+            needed = MAX_ROUNDS if worst == math.inf else math.ceil(self._rounds * (worst / self._plan.precision) ** 2)
+            wanted = min(max(needed, MIN_ROUNDS), MAX_ROUNDS)
+        rounds_s = max(0, wanted - self._rounds) * sum(self._round_s) / len(self._round_s)
+        return max(0.0, min(rounds_s, self._plan.budget_s - (time.monotonic() - self._begin)))
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        from edge_runtime import npz  # noqa: PLC0415 - by now every worker has imported it; planning needs none
+
+        if self._inputs is not None:
+            return {name: array.shape for name, array in npz.read(self._inputs).items()}
+        artifact = self._entries[0].artifact
+        case = next(artifact.golden(artifact.variant(self._entries[0].variant)))
+        return {name: array.shape for name, array in case.inputs.items()}
+
+
+def _measured(entry: Entry, engine: str, answers: Answers) -> MeasuredContender:
+    variant = entry.artifact.variant(entry.variant)
+    artifact = MeasuredArtifact(
+        name=entry.artifact.manifest.name,
+        sha256=variant.files[0].sha256,
+        variant=variant.name,
+        bytes=entry.artifact.size_bytes(variant),
+    )
+    return MeasuredContender(name=entry.name, engine=engine, artifact=artifact, answers=answers)
+
+
+def _engine(events: Mapping[str, dict[str, Any]]) -> str:
+    return str(events.get("loaded", {}).get("engine", "unknown"))[:200]
+
+
+def _lost(name: str, round_index: int, order: int, error: EdgeError) -> Launch:
+    """Return what is kept of a launch whose worker was lost: that it was, and why."""
+    return Launch(
+        contender=name,
+        round=round_index,
+        order=order,
+        phases_ns={},
+        warmup_ns=(),
+        block_ns=(),
+        calls_per_sample=1,
+        cut=None,
+        steady=None,
+        before=Conditions(),
+        after=Conditions(),
+        valid=False,
+        reasons=(visible(str(error))[:2000],),
+    )
+
+
+def _half_share(interval: Interval | None) -> float:
+    """Return the half-width of an interval as a share of its estimate; infinite where there is none yet."""
+    if interval is None or interval.high is None:
+        return math.inf
+    return interval.high / interval.estimate - 1
+
+
+def _without_event(events: Mapping[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    return {key: value for key, value in events.get(name, {}).items() if key != "event"}

@@ -1,0 +1,70 @@
+"""An earlier record taken up by a run that goes on with it: whether it fits, and where it ends."""
+
+from collections.abc import Sequence
+
+from edge_runtime.errors import UsageError
+from edge_runtime.plan import Entry
+from edge_runtime.record import Config, MeasuredContender, Record
+
+HINT = "resume with what it was begun with, or begin a record of its own with -o"
+
+
+def refuse_unlike(earlier: Record, entries: Sequence[Entry], config: Config, machine_key: str) -> None:
+    """Raise UsageError naming whatever of this run is not as it was: launches of both would be pooled.
+
+    Precision, margin, rounds and budget may differ: they say when to stop, and how to judge.
+    """
+    artifacts = {entry.name: entry.artifact.variant(entry.variant).files[0].sha256 for entry in entries}
+    pairs: list[tuple[str, object, object]] = [
+        ("the machine", earlier.machine.key, machine_key),
+        ("threads", earlier.config.threads, config.threads),
+        ("CPUs", list(earlier.config.cpus), list(config.cpus)),
+        ("scenario", earlier.config.scenario, config.scenario),
+        ("shapes", _shapes(earlier.config), _shapes(config)),
+    ]
+    known = [one.name for one in earlier.contenders]
+    strangers = [name for name in known if name not in artifacts]
+    if strangers or (earlier.launches and len(known) < len(artifacts)):
+        pairs.append(("contenders", known, list(artifacts)))
+    pairs += [
+        (f"{one.name}'s model", one.artifact.sha256[:12], artifacts[one.name][:12])
+        for one in earlier.contenders
+        if one.name in artifacts
+    ]
+    unlike = [f"{what}: {before} then, {now} now" for what, before, now in pairs if before != now]
+    if unlike:
+        raise UsageError(f"the record is of another run ({'; '.join(unlike)})", "--resume", HINT)
+
+
+def refuse_other_engine(earlier: Record, name: str, engine: str) -> None:
+    """Raise UsageError when a contender's engine is another version than the earlier launches'."""
+    known = contender_of(earlier, name)
+    if known is not None and known.engine != engine:
+        raise UsageError(f"{name} was {known.engine} in the record and is {engine} now", "--resume", HINT)
+
+
+def contender_of(earlier: Record, name: str) -> MeasuredContender | None:
+    """Return a contender of the record by its name, or None."""
+    return next((one for one in earlier.contenders if one.name == name), None)
+
+
+def whole_rounds(earlier: Record) -> int:
+    """Return how many rounds have a launch, or a loss, of every contender that answers right.
+
+    A round that was broken off in the middle is none: its launches keep their place, and pair with nobody.
+    """
+    rounds: dict[int, set[str]] = {}
+    for launch in earlier.launches:
+        rounds.setdefault(launch.round, set()).add(launch.contender)
+    last = max(rounds, default=None)
+    full = {one.name for one in earlier.contenders if one.answers.agree is not False}
+    return len(rounds) - (last is not None and not full <= rounds[last])
+
+
+def next_round(earlier: Record) -> int:
+    """Return the index of the first round that the record has no launch of."""
+    return max((launch.round for launch in earlier.launches), default=-1) + 1
+
+
+def _shapes(config: Config) -> dict[str, list[int]]:
+    return {name: list(shape) for name, shape in sorted(config.shapes.items())}
