@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from export_tools.op_trace import place_of
+from export_tools.op_trace import place_of_frame
 
 LEAVING = (torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist)
 
@@ -43,7 +43,7 @@ class Escapes(TorchFunctionMode):
     ) -> Any:  # noqa: ANN401 - as above
         given = func(*args, **(kwargs or {}))
         if func in LEAVING:
-            self.found.append(Escape(place_of(sys._getframe(1)), _digest(given)))  # noqa: SLF001 - as in `op_trace`
+            self.found.append(Escape(place_of_frame(sys._getframe(1)), _digest(given)))  # noqa: SLF001 - as in `op_trace`
         return given
 
 

@@ -96,7 +96,7 @@ class OpTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         tags = getattr(func, "tags", ())
         operation = Operation(
             str(func),
-            place_of(sys._getframe(1)),  # noqa: SLF001 - inspect.stack() reads source files at each of thousands of calls
+            place_of_frame(sys._getframe(1)),  # noqa: SLF001 - inspect.stack() reads source files at each of thousands of calls
             torch.Tag.data_dependent_output in tags or torch.Tag.dynamic_output_shape in tags,
             tuple(leaf for leaf in leaves if isinstance(leaf, int | float)),
         )
@@ -149,7 +149,7 @@ class _Functions(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - as above
         name = str(getattr(func, "__name__", ""))
-        self.called.append((name, _place(sys._getframe(1))))  # noqa: SLF001 - as above
+        self.called.append((name, place_of_frame(sys._getframe(1))))  # noqa: SLF001 - as above
         return func(*args, **(kwargs or {}))
 
 
@@ -182,7 +182,7 @@ def place_in_user_code(problem: BaseException) -> str | None:
     return places[-1] if places else None
 
 
-def place_of(frame: FrameType | None) -> str:
+def place_of_frame(frame: FrameType | None) -> str:
     """Return the innermost line of the user's code from a frame outwards, as ``model.py:12``."""
     while frame is not None:
         if _is_users(frame.f_code.co_filename):
