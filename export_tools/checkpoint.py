@@ -37,7 +37,8 @@ def load_weights(module: torch.nn.Module, path: Path) -> tuple[str, ...]:
     told += [f"the prefix {prefix} was taken off its keys" for prefix in stripped]
     _refuse_another_modules(weights, wanted, path)
     try:
-        module.load_state_dict(weights)
+        # a module that was built on the meta device has no place of its own for them
+        module.load_state_dict(weights, assign=any(one.is_meta for one in module.parameters()))
     except RuntimeError as problem:
         said = " ".join(str(problem).split())[:400]
         raise SourceError(f"the weights don't fit: {said}", str(path), "build the module they belong to") from problem

@@ -296,9 +296,8 @@ def _best(proof: Proof, opened: Opened, waiting: Mapping[str, TorchProcess]) -> 
             (problem for _, problem in failures if isinstance(problem, ParityLost) and problem.failing), None
         )
         explained = proof.doubts.explained
-        raise _combined(
-            request, [(name, explained(problem) if problem is first_wrong else problem) for name, problem in failures]
-        )
+        reasons = [(name, explained(problem) if problem is first_wrong else problem) for name, problem in failures]
+        raise _combined(request, reasons, opened.dtype_hint)
     if failures:
         why = "; ".join(f"{exporter} failed: {problem.what}" for exporter, problem in failures)
         return replace(found[0], conversion=replace(found[0].conversion, why=why))
@@ -310,8 +309,11 @@ def _best(proof: Proof, opened: Opened, waiting: Mapping[str, TorchProcess]) -> 
     return choice.candidate
 
 
-def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
-    """Return one error for all exporters: a wrong answer weighs most, then a wrong opset."""
+def _combined(request: ExportRequest, failures: Sequence[Failure], first_hint: str = "") -> EdgeError:
+    """Return one error for all exporters: a wrong answer weighs most, then a wrong opset.
+
+    first_hint: goes before their own, if there is one.
+    """
     unknown = [(exporter, problem) for exporter, problem in failures if isinstance(problem, OperatorUnknown)]
     # the TorchScript exporter names what was called, the other one what that is made of
     unknown.sort(key=lambda pair: pair[0] != "torchscript")
@@ -323,7 +325,7 @@ def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
     for kind in (ParityLost, OpsetUnavailable):
         if any(isinstance(problem, kind) for _, problem in failures):
             telling = [p for _, p in failures if isinstance(p, ParityLost | OpsetUnavailable)]
-            error = kind(reasons, request.origin, "; or ".join(dict.fromkeys(problem.hint for problem in telling)))
+            error = kind(reasons, request.origin, _joined(first_hint, *(problem.hint for problem in telling)))
             if isinstance(error, ParityLost):
                 error.failing = next((p.failing for p in telling if isinstance(p, ParityLost) and p.failing), None)
             return error
@@ -332,7 +334,11 @@ def _combined(request: ExportRequest, failures: Sequence[Failure]) -> EdgeError:
         return (OutOfMemory if short else SourceLost)(reasons, request.origin, failures[0][1].hint)
     hint = failures[0][1].hint if len(failures) == 1 else "rewrite what they stumble over, or try another --opset"
     hint = next((problem.hint for _, problem in unknown), hint)
-    return ExportFailed(f"no exporter could convert it: {reasons}", request.origin, hint)
+    return ExportFailed(f"no exporter could convert it: {reasons}", request.origin, _joined(first_hint, hint))
+
+
+def _joined(*hints: str) -> str:
+    return "; or ".join(dict.fromkeys(hint for hint in hints if hint))
 
 
 def _operator_unknown(request: ExportRequest, failures: Sequence[tuple[str, OperatorUnknown]]) -> OperatorUnknown:

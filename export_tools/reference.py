@@ -35,7 +35,8 @@ class Opened:
     """The module as its processes describe it.
 
     finished: the place of the output that is postprocessed, and the size of its last axis before; None without.
-    torch_version: None for an ONNX file, which onnxruntime answers for.
+    torch_version: None for an ONNX file, which onnxruntime answers for.   dtype_hint: what to change first if no model
+    can be proven equal, where the weights' dtype is the likely reason.
     """
 
     example: Mapping[str, Array]
@@ -47,6 +48,7 @@ class Opened:
     weights_bytes: int
     torch_version: str | None
     notes: tuple[str, ...] = ()
+    dtype_hint: str = ""
 
     @property
     def engine(self) -> str:
@@ -117,6 +119,7 @@ def await_opened(request: ExportRequest, reference: TorchProcess, exporting: Tor
         weights_bytes=described["weights_bytes"],
         torch_version=described["torch"],
         notes=tuple(map(str, (*described["notes"], *probed["notes"]))),
+        dtype_hint=str(described["dtype_hint"]),
     )
 
 

@@ -26,6 +26,7 @@ from export_tools.checkpoint import load_weights
 from export_tools.errors import SourceError, needs_memory
 from export_tools.file_kinds import PICKLE, kind_of
 from export_tools.request import SourceSpec
+from export_tools.usable import made_usable
 
 _EXAMPLE_HINT = "give one: --example image=1x3x224x224:float32, or return (module, example) from the callable"
 
@@ -75,6 +76,7 @@ def open_source(spec: SourceSpec) -> Source:
         (module, example), notes = _built(spec.entry, *split, spec.cwd), ()
     if spec.weights is not None:
         notes += load_weights(module, Path(spec.cwd, spec.weights))
+    notes += made_usable(module, spec.entry)
     module.eval()
     plain, example, fixed = structure.arranged(module, example, spec.entry)
     plain.eval()  # the wrapper itself
@@ -148,7 +150,10 @@ def user_code(where: str, doing: str) -> Iterator[None]:
             raise needs_memory(doing, problem, where) from problem
         # SystemExit too: a script without a guard may call sys.exit when it is imported
         said = " ".join(str(problem).split())[:600]
-        hint = f"{_place(problem)}: mend it there; run it in plain Python to see the whole traceback"
+        remedy = "mend it there; run it in plain Python to see the whole traceback"
+        if "CUDA" in said:
+            remedy = "build it on the CPU there: device='cpu', and torch.load(…, map_location='cpu')"
+        hint = f"{_place(problem)}: {remedy}"
         raise SourceError(f"{doing} raised {type(problem).__name__}: {said}", where, hint) from problem
 
 

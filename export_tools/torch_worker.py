@@ -43,6 +43,7 @@ from export_tools.request import SourceSpec
 from export_tools.serving import serve
 from export_tools.source import Input, Source, inputs_of, open_source, user_code, weights_sha256
 from export_tools.ties import Choice, choices, tied
+from export_tools.usable import dtype_hint
 
 
 class Worker:
@@ -102,6 +103,7 @@ class Worker:
             "weights_bytes": _bytes_of(self._source.original),
             "torch": torch.__version__.partition("+")[0],
             "precise": self._precise is not None,
+            "dtype_hint": dtype_hint(self._source.original),
             "notes": list(self._source.notes),
         }
 
@@ -295,14 +297,21 @@ def _numbered(tensors: list[torch.Tensor]) -> dict[str, npz.Array]:
     return {str(index): _array(f"output {index}", tensor) for index, tensor in enumerate(tensors)}
 
 
+def _spelled(tensor: torch.Tensor) -> str:
+    words = (tensor.dtype, *(() if tensor.layout is torch.strided else (tensor.layout,)))
+    return ", ".join(str(word).removeprefix("torch.") for word in words)
+
+
 def _array(name: str, tensor: torch.Tensor) -> npz.Array:
     try:
         return np.ascontiguousarray(tensor.detach().cpu().numpy()).reshape(tuple(tensor.shape))
     except (TypeError, RuntimeError) as problem:
         raise SourceError(
-            f"{name} is {tensor.dtype}, {tensor.layout}, which has no plain array",
+            f"{name} is {_spelled(tensor)}, which has no plain array",
             "the module",
-            "convert it in a wrapper module",
+            "take and return float32, and convert inside of forward"
+            if tensor.is_floating_point()
+            else "convert it inside of forward",
         ) from problem
 
 

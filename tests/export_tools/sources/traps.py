@@ -272,3 +272,30 @@ class LooksUp(nn.Module):
 
 asks_numpy = _with_example(AsksNumpy)
 looks_up = _with_example(LooksUp)
+
+
+class Convolving(nn.Module):
+    """Layers of a dtype of their own."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head = nn.Conv2d(3, 8, 3, dtype=dtype), nn.Linear(8, 5, dtype=dtype)
+        self.dtype = dtype
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = torch.relu(self.conv(image.to(self.dtype))).mean((2, 3))
+        scores: Tensor = self.head(x)
+        return scores.softmax(1).to(image.dtype)
+
+
+def _picture() -> Tensor:
+    return torch.linspace(-1, 1, 2 * 3 * 8 * 8).reshape(2, 3, 8, 8)
+
+
+def doubles() -> tuple[nn.Module, Tensor]:
+    return Convolving(torch.float64), _picture().double()
+
+
+def halves_inside() -> tuple[nn.Module, Tensor]:
+    return Convolving(torch.float16), _picture()
