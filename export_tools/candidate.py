@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 
 from edge_runtime.manifest import Port, Shape
-from export_tools import graph_file
+from edge_runtime.units import size
+from export_tools import graph_file, peak
 from export_tools.convert import Conversion, Written, await_converted, await_traced, counted
 from export_tools.errors import ExportFailed, ParityLost, leaves_torch
 from export_tools.explain import Investigation
@@ -180,7 +181,11 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
         files = graph_file.write(graph, written.folder, home / "model.onnx")
         refuse_invalid(files[0], where=request.origin)
         refuse_random(graph, request.origin)
-        told.says(f"valid, opset {written.opset}, IR {graph.ir_version}{_runs_there(request, graph)}")
+        runs = _runs_there(request, graph)
+        sizes = peak.largest_sizes(request.dynamic, proof.inputs, cases)
+        memory = peak.estimate(graph, sizes)
+        peak.refuse_too_large(memory, request.target, sizes, where=request.origin)
+        told.says(f"valid, opset {written.opset}, IR {graph.ir_version}{runs}; peak about {size(memory.bytes)}")
     with stage(proof.progress, "verify", f"{len(cases)} cases in onnxruntime") as told:
         found = verify(
             files[0],
@@ -212,6 +217,7 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
         operators=counted(graph),
         passes=passed.kept,
         frozen=written.frozen,
+        peak_bytes=memory.bytes,
     )
     return Candidate(conversion, found, passed.dropped)
 

@@ -23,7 +23,7 @@ class Conversion:
     """One ONNX file as it goes into the artifact.
 
     why: why this exporter's graph was taken, as a sentence.   passes: the graph passes that changed it.
-    frozen: where it holds one path of a forward that has several.
+    frozen: where it holds one path of a forward that has several.   peak_bytes: estimated, of a process that runs it.
     """
 
     model: Path
@@ -36,6 +36,7 @@ class Conversion:
     operators: tuple[tuple[str, int], ...]
     passes: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
+    peak_bytes: int | None = None
 
 
 def exporters_for(exporter: str, opset: int) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ def document(exported: "Exported") -> dict[str, Any]:
         "opset": {"asked": conversion.opset_asked, "written": conversion.opset_written},
         "ir": {"by_exporter": conversion.ir_by_exporter, "written": conversion.ir},
         "target": manifest.target,
+        "peak_bytes": manifest.peak_bytes,
         "requires": {"onnxruntime": manifest.requires_onnxruntime},
         "exporter": conversion.exporter,
         "why": conversion.why,

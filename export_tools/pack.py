@@ -163,6 +163,7 @@ def _described(request: ExportRequest, contents: Contents, variant: Variant, gol
         requires_opset=conversion.opset_written,
         requires_ir=conversion.ir,
         target=None if request.target is None else request.target.name,
+        peak_bytes=conversion.peak_bytes,
         frozen=conversion.frozen[: manifests.MAX_PLACES],
         inputs=tuple(replace(port, tested=sizes_of(contents.cases, port)) for port in contents.inputs),
         outputs=contents.outputs,

@@ -79,6 +79,10 @@ def facts(exported: Exported) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "model", f"{size(exported.artifact.size_bytes(variant))} in {', '.join(file.path for file in variant.files)}"
+    if manifest.peak_bytes is not None:
+        room = None if exported.target is None else exported.target.memory_bytes
+        there = "" if room is None else f"; {manifest.target} has {size(room)}"
+        yield "memory", f"about {size(manifest.peak_bytes)} for the whole process at its peak{there}"
     yield "golden", f"{len(manifest.golden)} cases for edge check"
 
 

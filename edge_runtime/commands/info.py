@@ -45,6 +45,8 @@ def _described(artifact: Artifact) -> str:
     ]
     if manifest.target is not None:
         facts.append(("target", manifest.target))
+    if manifest.peak_bytes is not None:
+        facts.append(("memory", f"about {units.size(manifest.peak_bytes)} at its peak, estimated from the graph"))
     facts += [("why", f"{variant.name}: {variant.why}") for variant in manifest.variants if variant.why]
     facts += [("passes", f"{one.name}: {', '.join(one.passes)}") for one in manifest.variants if one.passes]
     if manifest.frozen:
