@@ -29,10 +29,15 @@ TINY = float(np.finfo(np.float32).tiny)  # what an all-zero output may be off by
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """PyTorch's outputs for one case, by name: float32 as the module is, and of its float64 copy if that can run."""
+    """PyTorch's outputs for one case, by name: float32 as the module is, and of its float64 copy if that can run.
+
+    shaken: how far the float64 answers move when each operator is as far off as onnxruntime's kernels may be
+    (`kernel_noise`); None where no operator of the module is.
+    """
 
     plain: Mapping[str, Array]
     precise: Mapping[str, Array] | None
+    shaken: Mapping[str, Array] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class Profile:
     the noise of its place: the largest ``|y32 - y64|`` that its own rounding doesn't explain, as a share of the
     case's largest magnitude, over all well-conditioned cases. A place is an index along an axis that has one size in
     every case (a class, a channel), so that large values beside small ones excuse nothing there. Outputs near 1e-9
-    are judged by 1e-9. Integers and booleans must be equal.
+    are judged by 1e-9. What the kernels' own noise does to a case (`Answers.shaken`) comes on top, for that case alone.
+    Integers and booleans must be equal.
     """
 
     places: Mapping[str, Mapping[int, Array]]
@@ -89,6 +95,8 @@ class Profile:
             noise = np.maximum(noise, share * scale)
         # an all-zero answer has no magnitude to be judged by: it may be off by a denormal
         limit = FACTOR * noise if scale else np.full(array.shape, TINY)
+        if answers.shaken is not None:
+            limit += FACTOR * _at_places(answers.shaken[name])
         relative = max(self.rounding, float(limit.max(initial=0)) / scale if scale else 0.0)
         return Granted(Tolerance(abs=limit, rel=self.rounding), relative)
 
@@ -169,6 +177,16 @@ def _spread(places: Mapping[int, Array], shape: tuple[int, ...]) -> Array:
         if axis >= 0 and shape[axis] == shares.shape[0]:
             noise = np.minimum(noise, shares.reshape([-1 if other == axis else 1 for other in range(len(shape))]))
     return np.where(np.isfinite(noise), noise, LEAST_NOISE)
+
+
+def _at_places(noise: Array) -> Array:
+    """Return the noise that any element of the same place shows: one alone may be still by luck."""
+    axes = [axis for axis, size in enumerate(noise.shape) if size > 1]
+    found = np.full(noise.shape, noise.max(initial=0))
+    for axis in axes:
+        rest = tuple(other for other in range(noise.ndim) if other != axis)
+        found = np.minimum(found, noise.max(axis=rest, keepdims=True, initial=0))
+    return np.asarray(found)
 
 
 def _finite(array: Array) -> Array:

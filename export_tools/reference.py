@@ -231,7 +231,7 @@ def answer_cases(
     precise = all(answers.precise is not None for _, answers in answered)
     return Answered(
         tuple(case for case, _ in answered),
-        tuple(Answers(answers.plain, answers.precise if precise else None) for _, answers in answered),
+        tuple(replace(answers, precise=answers.precise if precise else None) for _, answers in answered),
         (*left_out, *([untraced] if untraced else ())),
         tuple(dict.fromkeys(frozen)),
         tuple(dict.fromkeys(escapes)),
@@ -307,7 +307,7 @@ def answer_case(
     stem: how the names of temporary files begin.   state: what goes on where the case follows another.
     compare: the earlier case whose path through forward this one's is held against, as `torch_worker` takes it.
     """
-    paths = {part: stem.with_suffix(f".{part}.npz") for part in ("inputs", "outputs", "precise")}
+    paths = {part: stem.with_suffix(f".{part}.npz") for part in ("inputs", "outputs", "precise", "shaken")}
     npz.write(paths["inputs"], case.inputs)
     places = {port.name: index for index, port in enumerate(opened.inputs)}
     goes_on = [(places[pair.input], opened.output_names.index(pair.output)) for pair in state if case.follows]
@@ -315,7 +315,8 @@ def answer_case(
     reference.ask({"do": "answer", "state": goes_on, "compare": compare, **files})
     told: Mapping[str, Any] = reference.answer()
     plain = _named(paths["outputs"], opened)
-    answers = Answers(plain, _named(paths["precise"], opened) if told["precise"] else None)
+    precise, shaken = (_named(paths[part], opened) if told[part] else None for part in ("precise", "shaken"))
+    answers = Answers(plain, precise, shaken)
     for path in paths.values():
         path.unlink(missing_ok=True)  # a large model's cases would fill a small /tmp
     return answers, told

@@ -36,6 +36,7 @@ from export_tools.errors import SourceError
 from export_tools.exporting import Exporting
 from export_tools.fingerprint import FIGURES
 from export_tools.kept_state import Value, changes, checksums, kept
+from export_tools.kernel_noise import KernelNoise, deviation
 from export_tools.op_trace import Operation, OpTrace, departure
 from export_tools.op_values import watched
 from export_tools.repeatability import Forward
@@ -75,7 +76,9 @@ class Worker:
         # before the first forward: what a module caches on the way would stay float32 in a later copy
         self._precise = _float64(self._source.module) if command["precise"] else None
         self._kept: dict[str, Value] = {}
-        self._left: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        # what the last case left: in float32, in float64, and there with the noise of kernels
+        self._left: tuple[list[torch.Tensor], ...] = ([], [], [])
+        self._noisy = True  # until a case shows that no operator of the module is
         self._paths: dict[object, list[Operation]] = {}  # what the first case of some sizes ran
         self._escapes: dict[object, list[escapes.Escape]] = {}  # and what left torch there
 
@@ -159,8 +162,10 @@ class Worker:
         for taken, left in command.get("state", ()):
             tensors[taken] = self._left[0][left]
         outputs = self._run(self._source.module, tensors)
-        before, self._left = self._left[1], (outputs, [])
-        goes_on = {taken: before[left] for taken, left in command.get("state", ()) if before}
+        before, self._left = self._left, (outputs, [], [])
+        goes_on, shaken = (
+            {taken: kept[left] for taken, left in command.get("state", ()) if kept} for kept in before[1:]
+        )
         npz.write(Path(command["outputs"]), _numbered(outputs))
         branch, escape, untraced = self._departure(tensors, command["compare"])
         return {
@@ -168,6 +173,7 @@ class Worker:
             "escape": escape,
             "untraced": untraced,
             "precise": self._answer_precisely(tensors, goes_on, Path(command["precise"])),
+            "shaken": self._answer_shaken(tensors, shaken, Path(command["shaken"])),
         }
 
     def tied(self, command: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,7 +239,21 @@ class Worker:
             self._precise = None  # it names float32 somewhere: from here on there is no such reference
             return False
         npz.write(path, _numbered(precise))
-        self._left = (self._left[0], precise)
+        self._left = (self._left[0], precise, [])
+        return True
+
+    def _answer_shaken(self, tensors: list[torch.Tensor], goes_on: Mapping[int, torch.Tensor], path: Path) -> bool:
+        """Write how far the noise of onnxruntime's kernels moves the float64 answers."""
+        if self._precise is None or not self._noisy:
+            return False
+        module = self._precise
+        with _default_dtype(torch.float64), KernelNoise() as noise:
+            outputs = self._run(module, [goes_on.get(index, tensor) for index, tensor in enumerate(_wide(tensors))])
+        self._noisy = noise.met
+        if not noise.met:
+            return False
+        npz.write(path, _numbered([deviation(*pair) for pair in zip(outputs, self._left[1], strict=True)]))
+        self._left = (*self._left[:2], outputs)
         return True
 
     def _run(self, module: torch.nn.Module, tensors: list[torch.Tensor], *, keep: bool = False) -> list[torch.Tensor]:

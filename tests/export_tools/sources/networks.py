@@ -37,6 +37,13 @@ class Averaged(nn.Module):
         return x.sum(0) / int(x.shape[0])
 
 
+class Unlikely(nn.Module):
+    """Probabilities near 1e-6, by a sigmoid."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x.clamp(-1, 1) - 13)
+
+
 class BothBranches(nn.Module):
     """The same decision as a part of the graph."""
 
@@ -111,6 +118,10 @@ class Several(nn.Module):
 
 def averaged() -> tuple[nn.Module, Tensor]:
     return Averaged(), torch.ones(4, 3, 2)
+
+
+def unlikely() -> tuple[nn.Module, Tensor]:
+    return Unlikely(), torch.linspace(-1, 1, 64).reshape(4, 16)
 
 
 def linear() -> tuple[nn.Module, Tensor]:
