@@ -298,7 +298,7 @@ class Race:
         return run_worker(entry.command, job, threads=plan.threads, timeout_s=LAUNCH_TIMEOUT_S)
 
     def _precise(self) -> bool:
-        return all(_half_share(self._p50(entry.name)) <= self._plan.precision for entry in self._timed)
+        return all(stats.half_share(self._p50(entry.name)) <= self._plan.precision for entry in self._timed)
 
     def _p50(self, name: str) -> Interval | None:
         medians = [stats.percentile(one.steady_ns, 50) for one in self._launches if one.valid and one.contender == name]
@@ -311,7 +311,7 @@ class Race:
         wanted = self._plan.rounds
         if wanted is None:
             # an interval narrows with the root of the rounds
-            worst = max((_half_share(self._p50(entry.name)) for entry in self._timed), default=0.0)
+            worst = max((stats.half_share(self._p50(entry.name)) for entry in self._timed), default=0.0)
             needed = MAX_ROUNDS if worst == math.inf else math.ceil(self._rounds * (worst / self._plan.precision) ** 2)
             wanted = min(max(needed, MIN_ROUNDS), MAX_ROUNDS)
         rounds_s = max(0, wanted - self._rounds) * sum(self._round_s) / len(self._round_s)
@@ -359,13 +359,6 @@ def _lost(name: str, round_index: int, order: int, error: EdgeError) -> Launch:
         valid=False,
         reasons=(visible(str(error))[:2000],),
     )
-
-
-def _half_share(interval: Interval | None) -> float:
-    """Return the half-width of an interval as a share of its estimate; infinite where there is none yet."""
-    if interval is None or interval.high is None:
-        return math.inf
-    return interval.high / interval.estimate - 1
 
 
 def _without_event(events: Mapping[str, dict[str, Any]], name: str) -> dict[str, Any]:

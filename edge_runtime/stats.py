@@ -7,6 +7,7 @@ within one process are strongly correlated: an interval from pooled samples is f
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean, stdev
 
 from edge_runtime.errors import UsageError
@@ -147,6 +148,14 @@ def verdict(speedup: Interval, *, margin: float) -> str:
     return "inconclusive"
 
 
+def half_share(interval: Interval | None) -> float:
+    """Return the half-width of an interval as a share of its estimate; infinite where there is none yet."""
+    if interval is None or interval.high is None:
+        return math.inf
+    return interval.high / interval.estimate - 1
+
+
+@cache
 def t_quantile(probability: float, degrees: float) -> float:
     """Return Student's t quantile for 0.5 < probability < 1, by bisection of the distribution function.
 
