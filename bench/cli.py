@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from bench import comparison, runner
 from bench.report import terminal
-from edge_runtime import summary
-from edge_runtime.artifact import open_artifact
+from edge_runtime import noise_floor, summary
+from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.commands.measure import interrupted, saving_problem
 from edge_runtime.console import Console, verb_parser
 from edge_runtime.errors import INTERRUPTED, OutputExists, Unwritable, UsageError, WorkerLost
 from edge_runtime.record import Record, load_record
+from edge_runtime.units import count
 
 if TYPE_CHECKING:
     from export_tools.request import SourceSpec
@@ -24,6 +25,7 @@ BENCH_EXAMPLES = (
     "edge bench digits.edge",
     "edge bench digits.edge --against onnxruntime --rounds 10",
     "edge bench digits.edge --resume record.json --budget 2m",
+    "edge bench digits.edge --calibrate",
     "edge bench digits.edge --source model.py:build --weights digits.pt -o record.json",
 )
 COMPARE_EXAMPLES = ("edge compare before.json after.json", "edge compare before.json after.json --json")
@@ -40,6 +42,8 @@ def bench(argv: list[str]) -> int:
         _refuse_output(options.output, force=options.force)
     output: Path | None = options.output or options.resume
     artifact = open_artifact(options.artifact)
+    if options.calibrate:
+        return _calibrate(artifact, options, console)
     inputs = read_inputs(options.input, artifact.manifest.inputs) if options.input else None
     with terminal.progress(stream=sys.stderr, color=console.color, quiet=console.quiet) as progress:
         record = runner.bench(
@@ -70,6 +74,22 @@ def bench(argv: list[str]) -> int:
         console.note(f"edge: {problem}")
         return problem.exit_code
     return EXITS.get(record.stop_reason, 0)
+
+
+def _calibrate(artifact: Artifact, options: argparse.Namespace, console: Console) -> int:
+    with terminal.progress(stream=sys.stderr, color=console.color, quiet=console.quiet) as progress:
+        record, floor = runner.calibrate(artifact, threads=options.threads, budget_s=options.budget, progress=progress)
+    compared = summary.compare(record, baseline=runner.OWN, contender=runner.TWIN)
+    if options.output is not None:
+        record.save(options.output)
+    told = [
+        f"noise floor: {floor.share:.1%} with {count(floor.threads, 'thread')}",
+        f"from {count(floor.rounds, 'round')} of our runtime against itself, verdict: {compared.verdict}",
+        f"margin here for {noise_floor.KEPT_DAYS} days: {noise_floor.margin(options.margin, floor):.1%}",
+    ]
+    console.say("\n".join([*told, *(f"warning: {warning}" for warning in record.warnings)]))
+    console.answer({**record.to_document(), "summary": summary.document(record, (compared,))})
+    return 0
 
 
 def compare(argv: list[str]) -> int:
@@ -113,6 +133,9 @@ def _bench_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--margin", metavar="M", type=float, default=0.02, help="differences up to it count as none (default: 0.02)"
+    )
+    parser.add_argument(
+        "--calibrate", action="store_true", help="measure our runtime against itself: this machine's noise floor"
     )
     add_input_flag(parser, otherwise="otherwise the first golden case is timed")
     torch = parser.add_argument_group("the module for torch; otherwise this host's memory of the export")

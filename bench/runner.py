@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 from bench import contenders, host_sensors
 from bench.boards import local
 from bench.errors import SourceUnknown, UnknownBoard
+from edge_runtime import graph_cache, noise_floor, summary
 from edge_runtime.artifact import Artifact, open_artifact
-from edge_runtime.errors import UnsupportedSystem, UsageError
+from edge_runtime.environment import machine
+from edge_runtime.errors import TimedOut, UnsupportedSystem, UsageError
+from edge_runtime.noise_floor import NoiseFloor
 from edge_runtime.record import Record
 from edge_runtime.rounds import Entry, Plan, Progress, conduct
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from export_tools.request import SourceSpec
 
 OWN = "edge"
+TWIN = "edge-again"  # our runtime once more, in a calibration
 FOREIGN = "onnx"  # what the manifest of an adopted file says of its source
 
 
@@ -45,8 +49,9 @@ def bench(
 
     on: the board; "local" is this machine.   against: names of `contenders.KINDS`, or ``FILE.py:factory``.
     rounds: how many, or None to go on until every p50 is known within `precision` (a share) or `budget_s` is spent.
-    margin: differences up to this share count as none.   source: where PyTorch finds the module; None asks this
-    host's memory of its exports.   inputs: arrays by input name; None times the first golden case.
+    margin: differences up to this share count as none, or up to what the machine's calibration says.
+    source: where PyTorch finds the module; None asks this host's memory of its exports.
+    inputs: arrays by input name; None times the first golden case.
     plan: all of threads … margin at once, and the length of a block, in their stead.
     progress, keep: told before each launch, and given the record after it.   resume: an earlier record of the same
     contenders on this machine, to go on with.   Ctrl-C ends the run, not the record (`rounds.conduct`).
@@ -55,7 +60,9 @@ def bench(
     wrong inputs, SourceUnknown when PyTorch has no source, and what the workers raise (`launch.run_worker`).
     """
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
-    chosen = plan or Plan(threads=threads, rounds=rounds, budget_s=budget_s, precision=precision, margin=margin)
+    chosen = _floored(
+        plan or Plan(threads=threads, rounds=rounds, budget_s=budget_s, precision=precision, margin=margin)
+    )
     kinds = _line_up(against)
     if on != local.NAME:
         raise UnknownBoard(f"no board {on!r}", "--on", f"only {local.NAME!r} (this machine) is known here")
@@ -81,6 +88,55 @@ def bench(
             resume=resume,
         )
     return warned(record)
+
+
+def calibrate(
+    artifact: Artifact | str | Path,
+    *,
+    threads: int = 1,
+    budget_s: float = 300.0,
+    plan: Plan | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    folder: Path | None = None,
+) -> tuple[Record, NoiseFloor]:
+    """Measure our runtime against itself, and keep how far apart that is as this machine's noise floor.
+
+    folder: where floors are kept; None is this user's cache. The verdict can only be right or wrong by luck.
+    Raises Unwritable where the floor can't be kept, TimedOut when `budget_s` allows fewer than two rounds, and what
+    the workers raise.
+    """
+    opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
+    chosen = plan or Plan(threads=threads, rounds=noise_floor.ROUNDS, budget_s=budget_s)
+    kind = contenders.find(OWN)
+    with local.open_board() as board:
+        there = board.put_artifact(opened)
+        entries = [replace(_entry(kind, board, there, {}), name=name) for name in (OWN, TWIN)]
+        record = conduct(entries, chosen, board=board.name, progress=progress)
+    found = summary.compare(record, baseline=OWN, contender=TWIN)
+    share = None if found.speedup is None else noise_floor.of_interval(found.speedup)
+    if share is None:
+        raise TimedOut(
+            f"{found.rounds} rounds show no spread", "edge bench --calibrate", "give it more time: --budget 10m"
+        )
+    floor = NoiseFloor(
+        machine_key=record.machine.key,
+        threads=chosen.threads,
+        share=share,
+        rounds=found.rounds,
+        created=record.created,
+    )
+    noise_floor.keep(folder or graph_cache.noise_folder(), floor)
+    return record, floor
+
+
+def _floored(plan: Plan) -> Plan:
+    """Return the plan with a margin that this machine supports, as far as it was calibrated."""
+    if plan.noise_floor is not None:
+        return plan
+    floor = noise_floor.read(graph_cache.noise_folder(), machine().key, plan.threads)
+    if floor is None:
+        return plan
+    return replace(plan, margin=noise_floor.margin(plan.margin, floor), noise_floor=floor.share)
 
 
 def _line_up(against: Iterable[str]) -> list[contenders.Kind]:

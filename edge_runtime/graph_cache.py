@@ -65,6 +65,11 @@ def trust_folder() -> Path:
     return _cache() / "trust"
 
 
+def noise_folder() -> Path:
+    """Return where calibrations are kept (`noise_floor`)."""
+    return _cache() / "noise"
+
+
 def key(model_sha256: str, *, engine: str, options: Mapping[str, str]) -> str:
     """Return the name of an entry: a hash of what decides its content.
 

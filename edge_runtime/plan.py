@@ -34,7 +34,8 @@ class Plan:
     """How a run is taken. rounds: how many, or None to go on until the precision is reached.
 
     budget_s: no round is begun that would pass it.   precision: the half-width of every p50's interval, as a share,
-    at which an open-ended run stops.   margin: differences up to it count as none.   energy_s: where the machine has a
+    at which an open-ended run stops.   margin: differences up to it count as none.   noise_floor: what the machine's
+    calibration found, for the record.   energy_s: where the machine has a
     meter, end with a launch of each contender that rests for so long, and calls for so long, beyond the budget; None
     measures no energy, `energy.INTERVAL_S` is long enough for every meter.
     """
@@ -43,6 +44,7 @@ class Plan:
     budget_s: float = 300.0
     precision: float = 0.01
     margin: float = 0.02
+    noise_floor: float | None = None
     threads: int = 1
     energy_s: float | None = None
     block: BlockPlan = field(default_factory=BlockPlan)

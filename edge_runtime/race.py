@@ -263,6 +263,7 @@ class Race:
             shapes=self._shapes(),
             precision=self._plan.precision,
             margin=self._plan.margin,
+            noise_floor=self._plan.noise_floor,
         )
 
     def _launch(self, entry: Entry, kind: str, round_index: int | None) -> dict[str, dict[str, Any]]:

@@ -32,7 +32,11 @@ STOP_REASONS = ("rounds", "precision", "max_rounds", "budget", "invalid", "faile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """How it was measured. shapes: by input name, the sizes that were timed."""
+    """How it was measured. shapes: by input name, the sizes that were timed.
+
+    margin: differences up to it count as none; at least 1.5 times the noise_floor, how far the machine's contenders
+    are from themselves as a share, None where that was never calibrated.
+    """
 
     threads: int
     cpus: tuple[int, ...]
@@ -40,6 +44,7 @@ class Config:
     shapes: Mapping[str, tuple[int, ...]]
     precision: float
     margin: float
+    noise_floor: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,8 +204,9 @@ def parse(text: str | bytes, *, where: str) -> Record:
     fields = decode.document(text, where=where, error=RecordError)
     fields.leave("summary")  # what `--json` adds on stdout, and people redirect into a file: it is computed anew
     written = decode.envelope(fields, kind=KIND, schema=SCHEMA, what="record")
+    config = fields.child("config")
     if written == 1:
-        _upgrade_from_1(fields)
+        _upgrade_from_1(fields, config)
     record = Record(
         created=fields.string("created", limit=40),
         command=fields.strings("command", limit=1000),
@@ -208,7 +214,7 @@ def parse(text: str | bytes, *, where: str) -> Record:
         machine=_machine(fields.child("machine")),
         board=fields.string("board", limit=500),
         sittings=fields.integer("sittings", low=1),
-        config=_config(fields.child("config")),
+        config=_config(config),
         contenders=tuple(_contender(part) for part in fields.children("contenders", limit=MAX_CONTENDERS)),
         launches=tuple(_launch(part) for part in fields.children("launches", limit=MAX_LAUNCHES)),
         memory=tuple(_memory_launch(part) for part in fields.children("memory", limit=MAX_LAUNCHES)),
@@ -227,9 +233,10 @@ def parse(text: str | bytes, *, where: str) -> Record:
     return record
 
 
-def _upgrade_from_1(fields: decode.Fields) -> None:
+def _upgrade_from_1(fields: decode.Fields, config: decode.Fields) -> None:
     """Add what schema 2 brought."""
     fields.supply("sittings", 1)
+    config.supply("noise_floor", None)
 
 
 def launch_of_worker(document: Mapping[str, Any], *, where: str) -> Launch:
@@ -274,6 +281,7 @@ def _config(fields: decode.Fields) -> Config:
         shapes={name: shapes.integers(name, limit=32) for name in shapes.names()},
         precision=fields.number("precision", low=0),
         margin=fields.number("margin", low=0),
+        noise_floor=fields.optional("noise_floor", lambda key: fields.number(key, low=0)),
     )
     shapes.finish()
     fields.finish()

@@ -4,23 +4,30 @@ The launch is the sample: an estimate is the geometric mean over launches of the
 t interval over launches. Contenders are compared round by round.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from edge_runtime.record import EnergyLaunch, MeasuredContender, MemoryLaunch, Record
 from edge_runtime.stats import (
     Interval,
+    discoveries,
     launch_interval,
+    mean_p,
     order_interval,
     paired_ratio,
     percentile,
+    rounds_needed,
+    signed_rank_p,
     supports,
     verdict,
 )
 
 NS_PER_S = 1_000_000_000
+CLAIMS = ("faster", "slower")
+MAX_EXACT = 30  # rounds up to which all sign patterns of a signed-rank test are counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +101,20 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A contender against a baseline. speedup: baseline's p50 over the contender's, above 1 is faster."""
+    """A contender against a baseline. speedup: baseline's p50 over the contender's, above 1 is faster.
+
+    p_value: two-sided, of Student's t over rounds.   signed_rank_p: Wilcoxon's, shown and never gating.
+    rounds_needed: about how many rounds would settle an inconclusive verdict. None where rounds are too few to say.
+    """
 
     baseline: str
     contender: str
     speedup: Interval | None
     rounds: int
     verdict: str
+    p_value: float | None = None
+    signed_rank_p: float | None = None
+    rounds_needed: int | None = None
 
 
 def standings(record: Record) -> tuple[Standing, ...]:
@@ -109,11 +123,22 @@ def standings(record: Record) -> tuple[Standing, ...]:
 
 
 def comparisons(record: Record, *, contender: str) -> tuple[Comparison, ...]:
-    """Compare one contender with each other one of the record, which serve as baselines."""
-    return tuple(
+    """Compare one contender with each other one of the record, which serve as baselines.
+
+    They are a family: of the verdicts faster and slower at most one in twenty may be luck, on average, so that more
+    baselines bring no more false ones.
+    """
+    found = [
         compare(record, baseline=other.name, contender=contender)
         for other in record.contenders
         if other.name != contender
+    ]
+    tested = [one for one in found if one.p_value is not None]
+    stands = discoveries([one.p_value for one in tested if one.p_value is not None])
+    fallen = {one.baseline for one, stood in zip(tested, stands, strict=True) if not stood}
+    return tuple(
+        replace(one, verdict="inconclusive") if one.verdict in CLAIMS and one.baseline in fallen else one
+        for one in found
     )
 
 
@@ -129,7 +154,18 @@ def compare(record: Record, *, baseline: str, contender: str) -> Comparison:
         return Comparison(baseline=baseline, contender=contender, speedup=None, rounds=0, verdict="inconclusive")
     speedup = paired_ratio([slow[r] for r in rounds], [fast[r] for r in rounds])
     judged = verdict(speedup, margin=record.config.margin)
-    return Comparison(baseline=baseline, contender=contender, speedup=speedup, rounds=len(rounds), verdict=judged)
+    logs = [math.log(slow[r] / fast[r]) for r in rounds]
+    enough = len(rounds) > 1
+    return Comparison(
+        baseline=baseline,
+        contender=contender,
+        speedup=speedup,
+        rounds=len(rounds),
+        verdict=judged,
+        p_value=mean_p(logs) if enough else None,
+        signed_rank_p=signed_rank_p(logs) if enough and len(logs) <= MAX_EXACT else None,
+        rounds_needed=rounds_needed(logs, margin=record.config.margin) if judged == "inconclusive" else None,
+    )
 
 
 def warmup_rule(record: Record) -> str:
@@ -159,6 +195,9 @@ def document(record: Record, compared: tuple[Comparison, ...]) -> dict[str, Any]
                 "high": None if one.speedup is None else one.speedup.high,
                 "rounds": one.rounds,
                 "verdict": one.verdict,
+                "p_value": one.p_value,
+                "signed_rank_p": one.signed_rank_p,
+                "rounds_needed": one.rounds_needed,
             }
             for one in compared
         ],

@@ -3,15 +3,16 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench import bench
+from bench import bench, runner
 from bench.errors import UnknownBoard, UnknownContender
+from edge_runtime import graph_cache, noise_floor, stats, summary
 from edge_runtime import record as records
-from edge_runtime import stats, summary
 from edge_runtime.errors import HashMismatch, RecordError, UsageError, WorkerLost, WrongInput
 from edge_runtime.record import Record
 from edge_runtime.rounds import Plan, Progress
@@ -56,7 +57,7 @@ def test_the_summary_is_computed_from_the_raw_samples_alone(raced: Record) -> No
     told = summary.document(raced, summary.comparisons(raced, contender="edge"))
     medians = {
         name: [
-            sorted(launch.block_ns)[(len(launch.block_ns) + 1) // 2 - 1]
+            sorted(launch.steady_ns)[(len(launch.steady_ns) + 1) // 2 - 1]
             for launch in sorted(raced.launches, key=lambda one: one.round)
             if launch.contender == name
         ]
@@ -127,11 +128,27 @@ def test_inputs_that_do_not_fit_are_refused_by_name(tiny: Path, quick: Quick, pr
     assert list(private_tmp.iterdir()) == []
 
 
-def test_the_record_is_kept_after_each_round_and_says_it_is_unfinished(tiny: Path, quick: Quick) -> None:
+def test_the_record_is_kept_after_each_launch_and_says_it_is_unfinished(tiny: Path, quick: Quick) -> None:
     kept: list[Record] = []
     final = bench(tiny, against=[], plan=quick(2), keep=kept.append)
-    assert [(len(one.launches), one.stop_reason) for one in kept] == [(1, "unfinished"), (2, "unfinished")]
+    assert [(len(one.launches), one.stop_reason) for one in kept] == [
+        (0, "unfinished"), (1, "unfinished"), (2, "unfinished"),
+    ]  # fmt: skip
     assert final.launches == kept[-1].launches
+
+
+def test_a_calibration_gives_the_margin_of_the_runs_after_it(
+    tiny: Path, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
+    record, floor = runner.calibrate(tiny, plan=quick(2))
+    assert [one.name for one in record.contenders] == ["edge", "edge-again"]
+    assert {one.artifact.sha256 for one in record.contenders} == {record.contenders[0].artifact.sha256}
+    assert floor.share > 0
+    noise_floor.keep(graph_cache.noise_folder(), replace(floor, share=0.5))
+    after = bench(tiny, against=[], plan=quick(1))
+    assert after.config.margin == pytest.approx(0.75)
+    assert after.config.noise_floor == 0.5
 
 
 def test_a_damaged_artifact_is_refused_before_any_worker_starts(
@@ -180,7 +197,7 @@ def test_more_threads_than_cpus_are_refused(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"schema": 2}, "schema is 2, this version of edge reads up to 1"),
+        ({"schema": 3}, "schema is 3, this version of edge reads up to 2"),
         ({"kind": "edge-artifact"}, "this is no record"),
         ({"surprise": 1}, "unknown keys: surprise"),
         ({"stop_reason": "boredom"}, "expected one of rounds, precision"),

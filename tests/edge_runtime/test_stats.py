@@ -174,3 +174,44 @@ def test_order_statistic_intervals_of_p99_cover_what_they_promise() -> None:
         assert found.high is not None
         covered += found.low <= truth <= found.high
     assert covered / trials >= 0.94
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=20))
+def test_the_p_of_a_mean_is_scipys_and_agrees_with_the_interval(values: list[float]) -> None:
+    assume(statistics.pvariance(values) > 1e-12)
+    found = stats.mean_p(values)
+    assert found == pytest.approx(scipy_stats.ttest_1samp(values, 0).pvalue, rel=1e-6, abs=1e-12)
+    excluded = abs(statistics.fmean(values)) > stats.half_width(values)
+    assert excluded == (found < 0.05) or found == pytest.approx(0.05, rel=1e-6)
+
+
+def test_the_p_of_values_without_spread_is_certain() -> None:
+    assert stats.mean_p([0.0, 0.0]) == 1
+    assert stats.mean_p([0.1, 0.1]) == 0
+
+
+@given(st.lists(st.integers(-20, 20).filter(bool), min_size=1, max_size=12, unique_by=abs))
+def test_the_signed_rank_p_is_scipys_exact_one(values: list[int]) -> None:
+    expected = scipy_stats.wilcoxon(values, method="exact").pvalue
+    assert stats.signed_rank_p([float(value) for value in values]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_signed_rank_p_counts_ties_by_their_mean_rank_and_drops_zeros() -> None:
+    # 1, 1 and 2 have the ranks 1.5, 1.5 and 3: of 8 sign patterns 2 are as far out as all positive
+    assert stats.signed_rank_p([0.0, 1.0, 1.0, 2.0]) == pytest.approx(2 / 8)
+    assert stats.signed_rank_p([0.0]) == 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_discoveries_are_those_whose_adjusted_p_is_small(values: list[float]) -> None:
+    adjusted = scipy_stats.false_discovery_control(values, method="bh")
+    assume(all(abs(one - 0.05) > 1e-9 for one in adjusted))
+    assert stats.discoveries(values) == [bool(one <= 0.05) for one in adjusted]
+
+
+def test_more_rounds_are_asked_for_until_the_interval_fits_the_margin() -> None:
+    logs = [0.01, -0.01, 0.02, -0.02, 0.01, -0.01]
+    needed = stats.rounds_needed(logs, margin=0.02)
+    t = scipy_stats.t.ppf(0.975, 5)
+    assert needed == max(7, math.ceil((t * statistics.stdev(logs) / math.log1p(0.02)) ** 2))
+    assert stats.rounds_needed([0.01], margin=0.02) is None

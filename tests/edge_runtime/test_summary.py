@@ -208,6 +208,26 @@ def test_the_document_has_the_shape_that_scripts_rely_on() -> None:
     }  # fmt: skip
     assert told["contenders"]["torch"]["memory_bytes"] == {"total_peak": None, "model_steady": None, "resident": None}
     (one,) = told["comparisons"]
-    assert list(one) == ["baseline", "contender", "speedup", "low", "high", "rounds", "verdict"]
+    assert list(one) == [
+        "baseline", "contender", "speedup", "low", "high", "rounds", "verdict", "p_value", "signed_rank_p",
+        "rounds_needed",
+    ]  # fmt: skip
     assert (one["baseline"], one["contender"], one["rounds"], one["verdict"]) == ("torch", "edge", 2, "faster")
     assert json.loads(json.dumps(told, allow_nan=False)) == told
+
+
+def test_of_many_comparisons_the_verdicts_that_luck_alone_would_bring_do_not_stand() -> None:
+    # twenty rivals: against one of them a p of 0.03, which among twenty is luck; against another a p of 1e-6
+    wobble = (1.06, 1.01, 1.05, 1.03, 0.99, 1.055, 1.01)
+    rivals: dict[str, tuple[float, ...]] = {f"r{index}": (1.0, 1.01, 0.99, 1.0, 1.01, 0.99, 1.0) for index in range(18)}
+    rivals |= {"lucky": wobble, "slow": (1.5, 1.51, 1.49, 1.5, 1.5, 1.51, 1.49)}
+    launches = [launch("edge", index, (1000,)) for index in range(7)]
+    launches += [
+        launch(name, index, (round(1000 * factor),)) for name, by in rivals.items() for index, factor in enumerate(by)
+    ]
+    whole = record(*launches)
+    alone = summary.compare(whole, baseline="lucky", contender="edge")
+    assert alone.verdict == "faster"
+    assert alone.p_value == pytest.approx(0.0276, abs=0.001)
+    found = {one.baseline: one.verdict for one in summary.comparisons(whole, contender="edge")}
+    assert (found["lucky"], found["slow"]) == ("inconclusive", "faster")
