@@ -35,6 +35,7 @@ from export_tools import preprocess as preprocessing
 from export_tools.errors import SourceError
 from export_tools.exporting import Exporting
 from export_tools.fingerprint import FIGURES
+from export_tools.in_double import InDouble
 from export_tools.kept_state import Value, changes, checksums, kept
 from export_tools.kernel_noise import KernelNoise, deviation
 from export_tools.op_trace import Operation, OpTrace, departure
@@ -189,7 +190,7 @@ class Worker:
                 [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors],
             )
             with _default_dtype(torch.float64):
-                _, precise = choices(lambda: self._run(module, wide))
+                _, precise = choices(lambda: self._in_double(module, wide))
         return {"tied": tied(outputs[command["output"]], got, plain, precise)}
 
     def watch(self, command: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,9 +235,9 @@ class Worker:
         try:
             with _default_dtype(torch.float64):
                 wide = [goes_on.get(index, tensor) for index, tensor in enumerate(_wide(tensors))]
-                precise = self._run(self._precise, wide)
+                precise = self._in_double(self._precise, wide)
         except SourceError:
-            self._precise = None  # it names float32 somewhere: from here on there is no such reference
+            self._precise = None  # it runs in its own precision only: from here on there is no such reference
             return False
         npz.write(path, _numbered(precise))
         self._left = (self._left[0], precise, [])
@@ -255,6 +256,13 @@ class Worker:
         npz.write(path, _numbered([deviation(*pair) for pair in zip(outputs, self._left[1], strict=True)]))
         self._left = (*self._left[:2], outputs)
         return True
+
+    def _in_double(self, module: torch.nn.Module, wide: list[torch.Tensor]) -> list[torch.Tensor]:
+        try:
+            with InDouble():
+                return self._run(module, wide)
+        except SourceError:  # it can't be watched, maybe
+            return self._run(module, wide)
 
     def _run(self, module: torch.nn.Module, tensors: list[torch.Tensor], *, keep: bool = False) -> list[torch.Tensor]:
         # clones: a forward that works in place must not change what the next call is given

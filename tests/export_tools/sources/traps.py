@@ -299,3 +299,18 @@ def doubles() -> tuple[nn.Module, Tensor]:
 
 def halves_inside() -> tuple[nn.Module, Tensor]:
     return Convolving(torch.float16), _picture()
+
+
+class HalfInside(nn.Module):
+    """Float32 outside, float16 inside: its rounding is a thousand times that of float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(3, 2).half()
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.inner(x.half()).float()
+        return found
+
+
+half_inside = _with_example(HalfInside)
