@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def test_integers_and_what_is_written_in_place_stay_what_they_are() -> None:
 def test_the_noise_of_a_module_that_is_half_inside_is_measured_and_not_guessed(
     tmp_path: Path, spec: Callable[..., SourceSpec], import_state: None
 ) -> None:
-    opening = {
+    opening: dict[str, Any] = {
         "spec": asdict(spec("traps.py:half_inside")),
         "example": None,
         "example_out": str(tmp_path / "example.npz"),
