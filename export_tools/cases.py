@@ -53,7 +53,7 @@ def ports_of(
     for name, array in example.items():
         _refuse_odd(array, name, "the example")
     shapes: dict[str, list[int | str]] = {name: list(array.shape) for name, array in example.items()}
-    sizes: dict[str, int] = {}
+    sizes: dict[str, tuple[int, str]] = {}
     for axis in dynamic:
         where = f"--dynamic {axis.input}:{axis.axis}={axis.name}"
         if axis.input not in shapes:
@@ -61,9 +61,12 @@ def ports_of(
         if axis.axis >= len(shapes[axis.input]):
             raise UsageError(f"{axis.input} has no axis {axis.axis}", where, f"it is {describe(example[axis.input])}")
         size = example[axis.input].shape[axis.axis]
-        if sizes.setdefault(axis.name, size) != size:
+        known, owner = sizes.setdefault(axis.name, (size, f"{axis.input}:{axis.axis}"))
+        if known != size:
             raise UsageError(
-                f"{axis.name} is {sizes[axis.name]} and {size} in the example", where, "equal names are equal sizes"
+                f"{axis.name} is {known} in the example at {owner}, and {size} at {axis.input}:{axis.axis}",
+                where,
+                "equal names are equal sizes: give them two names, or an example that fits",
             )
         if not axis.allows(size):
             raise UsageError(

@@ -12,7 +12,8 @@ from edge_runtime.errors import InvalidModel, UsageError
 from edge_runtime.manifest import Port
 from export_tools import graph_file
 from export_tools.errors import ExportFailed, OperatorUnknown, OpsetUnavailable, depends_on_values
-from export_tools.request import AUTO, DEFAULT_OPSET, EXPORTERS, DynamicAxis
+from export_tools.foreign import rename
+from export_tools.request import AUTO, DEFAULT_OPSET, EXPORTERS, DynamicAxis, wire_names
 from export_tools.strip import opset_of
 from export_tools.torch_process import TorchProcess
 from export_tools.unsupported import remedy
@@ -130,7 +131,12 @@ def await_converted(
             exporter,
             f"ask for --opset {opset_of(graph)}",
         )
-    _check_ports(graph, [port.name for port in inputs], outputs, exporter)
+    names = [port.name for port in inputs]
+    wired = zip(
+        (*wire_names("input", len(names)), *wire_names("output", len(outputs))), (*names, *outputs), strict=True
+    )
+    rename(graph, dict(wired))
+    _check_ports(graph, names, outputs, exporter)
     return Written(
         graph=graph,
         folder=path.parent,

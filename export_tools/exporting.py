@@ -17,7 +17,7 @@ from edge_runtime.errors import Unwritable, short_of_memory
 from edge_runtime.files import telling_of_full_disks
 from export_tools.errors import needs_memory
 from export_tools.op_trace import place_in_user_code, place_of
-from export_tools.request import DynamicAxis
+from export_tools.request import DynamicAxis, wire_names
 from export_tools.source import Input
 from export_tools.unsupported import missing
 
@@ -49,15 +49,20 @@ class Exporting:
         options: dict[str, Any] = {
             "kwargs": kwargs,
             "opset_version": command["opset"],
-            "input_names": list(self.names),
-            "output_names": command["output_names"],
+            "input_names": list(wire_names("input", len(self.names))),
+            "output_names": list(wire_names("output", len(command["output_names"]))),
             "dynamo": command["exporter"] == "dynamo",
         }
         if options["dynamo"]:
             options |= {"external_data": True, "verbose": False, "optimize": False}
             options["dynamic_shapes"] = self._dynamic_shapes(axes) if axes else None
         else:
-            options["dynamic_axes"] = _by_input(axes, lambda axis: axis.name) if axes else None
+            named = _by_input(axes, lambda axis: axis.name)
+            options["dynamic_axes"] = {
+                wire: named[name]
+                for wire, name in zip(options["input_names"], self.names, strict=True)
+                if name in named
+            }
             # it would store a transposed copy of a table that is also read as it is
             options["do_constant_folding"] = not _has_tied(self.module)
         try:

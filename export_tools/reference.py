@@ -275,11 +275,15 @@ def _refused(case: Case, problem: SourceError, request: ExportRequest) -> str:
         raise SourceError(
             f"the module itself fails at {describe(case.sizes)}: {problem.what}",
             request.origin,
-            f"if that size is not meant, say which are: {ranges}",
+            f"if that size is not meant, say which are: {ranges}{_equal(case.sizes)}",
         ) from problem
     if case.name == REAL or case.name.startswith(DATA) or isinstance(problem, SourceLost):
         raise problem
     return f"the case {case.name} is left out, since the module itself refuses it: {problem.what}"
+
+
+def _equal(sizes: Mapping[str, int]) -> str:
+    return f"; if {' and '.join(sizes)} are always equal, give them one name" if len(set(sizes.values())) > 1 else ""
 
 
 def _compared(request: ExportRequest, case: Case) -> str:

@@ -269,6 +269,14 @@ def opset_for(asked: int | None, target: Target | None) -> int:
     return DEFAULT_OPSET if target is None else target.best_opset(DEFAULT_OPSET)
 
 
+def wire_names(kind: str, count: int) -> tuple[str, ...]:
+    """Return what an exporter is told that inputs or outputs are called, until its graph is read.
+
+    The final names may be those of weights or inner values, which exporters mistake them for.
+    """
+    return tuple(f"__edge_{kind}_{index}" for index in range(count))
+
+
 def parse_dynamic(text: str) -> DynamicAxis:
     """Read ``image:0=batch``, ``image:2=height:32..512`` or ``image:2=height:32..512/32``; raise UsageError."""
     found = _DYNAMIC.fullmatch(text)

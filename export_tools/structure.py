@@ -53,6 +53,13 @@ class Outputs:
         if _is_plain(returned):
             return returned
         found = [(path, leaf) for path, leaf in _leaves(returned, ()) if leaf is not None]
+        for path, leaf in found:
+            if not isinstance(leaf, torch.Tensor):
+                raise SourceError(
+                    f"forward returns a {type(leaf).__name__} at {_spelled(path or ('output',))}",
+                    "the module",
+                    "return tensors only: leave it out, or make it a tensor",
+                )
         self.names[:] = _named([path if path and isinstance(path[0], str) else ("output", *path) for path, _ in found])
         return tuple(leaf for _, leaf in found)
 

@@ -174,7 +174,7 @@ def test_axes_that_do_not_fit_the_example_are_refused(flag: str, said: str) -> N
 
 
 def test_one_name_for_two_sizes_is_refused() -> None:
-    with pytest.raises(UsageError, match="n is 4 and 3 in the example"):
+    with pytest.raises(UsageError, match="n is 4 in the example at x:0, and 3 at x:1"):
         ports_of(EXAMPLE, (parse_dynamic("x:0=n"), parse_dynamic("x:1=n")))
 
 

@@ -158,3 +158,8 @@ def test_structured_modules_export_and_answer_like_the_module(
 def test_an_output_with_an_inputs_name_is_told_apart(requested: Requested, tmp_path: Path) -> None:
     exported = run(requested("structured.py:named", tmp_path / "a.edge"))
     assert [port.name for port in exported.artifact.manifest.outputs] == ["x_out", "parts_sum", "parts_difference"]
+
+
+def test_an_output_that_is_no_tensor_is_named_with_its_place() -> None:
+    with pytest.raises(SourceError, match=r"forward returns a int at boxes\['count'\]"):
+        names_of({"scores": torch.ones(1), "boxes": {"count": 3}})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -74,6 +75,25 @@ def test_a_forward_that_prints_is_no_matter_and_one_that_leaves_is_told(requeste
     with pytest.raises(SourceLost, match="ended with exit code 3"):
         run(requested("traps.py:leaves_at_once", tmp_path / "b.edge"))
     assert [path.name for path in tmp_path.iterdir()] == ["a.edge"]
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_inputs_and_outputs_may_be_called_as_weights_and_inner_values_are(
+    requested: Requested, tmp_path: Path, exporter: str
+) -> None:
+    names: dict[str, Any] = {"input_names": ("weights",), "output_names": ("add",), "exporter": exporter}
+    exported = run(requested("linear", tmp_path / "a.edge", dynamic=("weights:0=bias",), **names))
+    manifest = exported.artifact.manifest
+    assert [(port.name, port.shape) for port in (*manifest.inputs, *manifest.outputs)] == [
+        ("weights", ("bias", 13)),
+        ("add", ("bias", 1)),
+    ]
+
+
+def test_sizes_that_a_module_wants_equal_are_told_to_share_a_name(requested: Requested, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="the module itself fails at rows=1, others=2") as caught:
+        run(requested("traps.py:adds", tmp_path / "a.edge", dynamic=("a:0=rows", "b:0=others")))
+    assert "if rows and others are always equal, give them one name" in caught.value.hint
 
 
 def graph(*nodes: onnx.NodeProto) -> onnx.ModelProto:

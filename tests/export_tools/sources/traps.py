@@ -314,3 +314,14 @@ class HalfInside(nn.Module):
 
 
 half_inside = _with_example(HalfInside)
+
+
+class Adds(nn.Module):
+    """Two inputs of one size, which is theirs to say."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat([a, b], 1) * 2
+
+
+def adds() -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    return Adds(), (_example(), _example())
