@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from export_tools import reduction_noise
+from export_tools.op_trace import named_arguments
+
 # Half of the largest error against float64 that onnxruntime 1.32 shows on x86-64 over a dense grid of -30..30; `noise`
 # grants sixteen times what comes of it, which is eight times the largest error
 SIGMOID = 0.8e-7  # of 1, whatever the answer
@@ -62,15 +65,30 @@ class KernelNoise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - as above
         packet = getattr(func, "overloadpacket", None)
-        rule = RULES.get(str(getattr(packet, "__name__", "")).removesuffix("_"))
+        name = str(getattr(packet, "__name__", "")).removesuffix("_")
+        if name in reduction_noise.RULES:
+            return self._summed(name, func, args, kwargs or {})
+        rule = RULES.get(name)
         # in place, what it was given is gone afterwards
         given = args[0].clone() if rule is not None and args and isinstance(args[0], torch.Tensor) else None
         found = func(*args, **(kwargs or {}))
         if rule is None or given is None or not isinstance(found, torch.Tensor) or not found.is_floating_point():
             return found
         self.met = True
-        sign = torch.randint(0, 2, found.shape, generator=self._random, dtype=found.dtype) * 2 - 1
-        return found.add_(rule(given, found) * sign)
+        return found.add_(rule(given, found) * self._sign(found))
+
+    def _summed(self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as above
+        found = func(*args, **kwargs)
+        move = reduction_noise.moved(name, named_arguments(func, args, kwargs), found)
+        if move is not None:
+            self.met = True
+            result, noise = move
+            # a spread is never less than the none that PyTorch sees
+            result.add_(noise if name in {"std", "var"} else noise * self._sign(result))
+        return found
+
+    def _sign(self, found: torch.Tensor) -> torch.Tensor:
+        return torch.randint(0, 2, found.shape, generator=self._random, dtype=found.dtype) * 2 - 1
 
 
 def deviation(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ measured on the module itself, as the distance between its answers in float32 an
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,8 @@ LEAST_NOISE = 8 * EPS
 FACTOR = 16.0
 # Where rounding alone moves this much of the answer (all of it cancelled, say), a case says nothing of the others
 ILL_CONDITIONED = 1e-2
+# ... and so where it moves so many times more of it than in half of the cases: an even image through a normalisation
+OUTLYING = 32.0
 # For modules that can't run in float64: the relative tolerance that torch.onnx's own verification uses by default
 FALLBACK_NOISE = 1e-3 / FACTOR
 WEAK_TOLERANCE = 1e-2  # beyond it, a subtle fault could pass, and people are told
@@ -54,14 +56,15 @@ class Profile:
 
     An element of magnitude m is granted ``FACTOR * LEAST_NOISE * m``, its own rounding, and beyond it `FACTOR` times
     the noise of its place: the largest ``|y32 - y64|`` that its own rounding doesn't explain, as a share of the
-    case's largest magnitude, over all well-conditioned cases. A place is an index along an axis that has one size in
-    every case (a class, a channel), so that large values beside small ones excuse nothing there. Outputs near 1e-9
-    are judged by 1e-9. What the kernels' own noise does to a case (`Answers.shaken`) comes on top, for that case alone.
-    Integers and booleans must be equal.
+    case's largest magnitude, over all cases that round as is usual for it. A place is an index along an axis that has
+    one size in every case (a class, a channel), so that large values beside small ones excuse nothing there. Outputs
+    near 1e-9 are judged by 1e-9. What the kernels' own noise does to a case (`Answers.shaken`) comes on top, for that
+    case alone. Integers and booleans must be equal.
     """
 
     places: Mapping[str, Mapping[int, Array]]
     rounding: float
+    usual: Mapping[str, float]  # what noise of a case, as a share of its magnitude, says something of the others
 
     def grants(self, answers: Answers) -> dict[str, Granted]:
         """Return what each output of one case may be off by, element by element."""
@@ -72,7 +75,7 @@ class Profile:
         places: dict[str, Mapping[int, Array]] = {}
         for name, known in self.places.items():
             share, scale = _share(answers, name)
-            if share > ILL_CONDITIONED or not scale:
+            if share > self.usual[name] or not scale:
                 places[name] = known
                 continue
             array, extra = answers.plain[name], _unexplained(answers, name)
@@ -83,7 +86,7 @@ class Profile:
                 else shares
                 for axis, shares in known.items()
             }
-        return Profile(places, self.rounding)
+        return replace(self, places=places)
 
     def _granted(self, answers: Answers, name: str) -> Granted:
         array = answers.plain[name]
@@ -91,7 +94,7 @@ class Profile:
             return Granted(Tolerance(abs=0.0, rel=0.0), 0.0)
         share, scale = _share(answers, name)
         noise = _spread(self.places[name], array.shape) * scale
-        if share > ILL_CONDITIONED:
+        if share > self.usual[name]:
             noise = np.maximum(noise, share * scale)
         # an all-zero answer has no magnitude to be judged by: it may be off by a denormal
         limit = FACTOR * noise if scale else np.full(array.shape, TINY)
@@ -104,13 +107,16 @@ class Profile:
 def profile(answers: Sequence[Answers]) -> Profile:
     """Return the profile that these answers show."""
     places: dict[str, Mapping[int, Array]] = {}
+    usual: dict[str, float] = {}
     for name, shown in answers[0].plain.items():
         if shown.dtype.kind == "f":
-            steady = [answer for answer in answers if _share(answer, name)[0] <= ILL_CONDITIONED]
+            shares = [_share(answer, name)[0] for answer in answers]
+            usual[name] = min(ILL_CONDITIONED, max(LEAST_NOISE, OUTLYING * float(np.median(shares))))
+            steady = [answer for answer, share in zip(answers, shares, strict=True) if share <= usual[name]]
             plain = [answer.plain[name] for answer in steady]
             extra = [_unexplained(answer, name) for answer in steady]
             places[name] = _noise_of_places(plain, extra, [_magnitude(array) for array in plain])
-    return Profile(places, FACTOR * max(LEAST_NOISE, 0.0 if is_precise(answers) else FALLBACK_NOISE))
+    return Profile(places, FACTOR * max(LEAST_NOISE, 0.0 if is_precise(answers) else FALLBACK_NOISE), usual)
 
 
 def tolerances(answers: Sequence[Answers]) -> tuple[dict[str, Granted], ...]:

@@ -103,7 +103,12 @@ class OpTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
         self.operations.append(operation)
         if self._called is not None:
             self._called(
-                Call(operation, _named(func, args, kwargs or {}), found, torch.Tag.nondeterministic_seeded in tags)
+                Call(
+                    operation,
+                    named_arguments(func, args, kwargs or {}),
+                    found,
+                    torch.Tag.nondeterministic_seeded in tags,
+                )
             )
         return found
 
@@ -196,7 +201,8 @@ def _is_users(file: str) -> bool:
     return not file.startswith(OWN) and not in_library
 
 
-def _named(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - an operator
+def named_arguments(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - an operator
+    """Return what an operator is given, by the names of its schema, defaults included."""
     schema = getattr(func, "_schema", None)
     if schema is None:  # a higher-order operator
         return {**{str(index): arg for index, arg in enumerate(args)}, **kwargs}
