@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import comparison, runner
+from bench import comparison, contenders, runner
 from bench.report import terminal
 from edge_runtime import noise_floor, summary
 from edge_runtime.artifact import Artifact, open_artifact
@@ -63,12 +63,12 @@ def bench(argv: list[str]) -> int:
         )
     problem = saving_problem(record, output)
     if not options.json:
-        terminal.show(record, contender=runner.OWN, stream=sys.stdout, color=console.color)
+        terminal.show(record, contender=contenders.OWN, stream=sys.stdout, color=console.color)
         if output is not None and problem is None:
             console.say(f"\nrecord: {output}")
     if record.stop_reason == "interrupted":
         console.note(interrupted(record, output, "edge bench"))
-    compared = summary.comparisons(record, contender=runner.OWN)
+    compared = summary.comparisons(record, contender=contenders.OWN)
     console.answer({**record.to_document(), "summary": summary.document(record, compared)})
     if problem is not None:
         console.note(f"edge: {problem}")
@@ -79,7 +79,7 @@ def bench(argv: list[str]) -> int:
 def _calibrate(artifact: Artifact, options: argparse.Namespace, console: Console) -> int:
     with terminal.progress(stream=sys.stderr, color=console.color, quiet=console.quiet) as progress:
         record, floor = runner.calibrate(artifact, threads=options.threads, budget_s=options.budget, progress=progress)
-    compared = summary.compare(record, baseline=runner.OWN, contender=runner.TWIN)
+    compared = summary.compare(record, baseline=contenders.OWN, contender=runner.TWIN)
     if options.output is not None:
         record.save(options.output)
     told = [
@@ -121,7 +121,8 @@ def _bench_parser() -> argparse.ArgumentParser:
         "--against",
         metavar="NAMES",
         default=AGAINST,
-        help=f"onnxruntime, torch, or your own FILE.py:factory, separated by commas (default: {AGAINST})",
+        help=f"{', '.join(name for name in contenders.KINDS if name != contenders.OWN)}, edge:VARIANT, or your own "
+        f"FILE.py:factory, separated by commas (default: {AGAINST})",
     )
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="threads of each contender (default: 1)")
     parser.add_argument(

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime import summary
-from edge_runtime.record import MeasuredContender, Record, load_record
+from edge_runtime.measured import MeasuredContender
+from edge_runtime.record import Record, load_record
 from edge_runtime.stats import Interval, launch_interval, unpaired_ratio, verdict
 
 KIND, SCHEMA = "edge-comparison", 1
@@ -71,7 +72,8 @@ def compare(before: Record | str | Path, after: Record | str | Path) -> Comparis
 def _changes(one: Record, other: Record, name: str, margin: float, *, blocked: bool) -> list[Change]:
     first, second = _standing(one, name), _standing(other, name)
     wrong = first.contender.answers.agree is False or second.contender.answers.agree is False
-    reason = "invalid" if wrong else NOT_COMPARABLE if blocked else ""
+    failed = first.contender.failure or second.contender.failure
+    reason = failed.kind if failed else "invalid" if wrong else NOT_COMPARABLE if blocked else ""
     colds = [[sum(launch.phases_ns.values()) for launch in record.launches_of(name)] for record in (one, other)]
     p50s = [summary.launch_p50s(record, name) for record in (one, other)]
     timed = [

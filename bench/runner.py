@@ -1,7 +1,6 @@
 """One artifact on one board: open the board, line the contenders up, conduct the rounds, return the record."""
 
 import importlib.util
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from bench import contenders, host_sensors
 from bench.boards import local
+from bench.contenders import OWN
 from bench.errors import SourceUnknown, UnknownBoard
 from edge_runtime import graph_cache, noise_floor, summary
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.environment import machine
-from edge_runtime.errors import TimedOut, UnsupportedSystem, UsageError
+from edge_runtime.errors import TimedOut, UsageError
 from edge_runtime.noise_floor import NoiseFloor
 from edge_runtime.record import Record
 from edge_runtime.rounds import Entry, Plan, Progress, conduct
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from edge_runtime.npz import Array
     from export_tools.request import SourceSpec
 
-OWN = "edge"
 TWIN = "edge-again"  # our runtime once more, in a calibration
 FOREIGN = "onnx"  # what the manifest of an adopted file says of its source
 
@@ -160,18 +159,27 @@ def _entry(kind: contenders.Kind, board: local.LocalBoard, artifact: Artifact, o
         contender=f"{place}:{kind.factory}",
         command=board.torch_command() if kind.host else board.command(),
         artifact=artifact,
+        variant=kind.variant,
         options=options,
+        # whatever keeps something for its next start is measured as it starts from then on; our own graph cache too
+        warm=kind.cache or kind.module == contenders.OWN_MODULE,
     )
 
 
 def _options(kind: contenders.Kind, artifact: Artifact, source: "SourceSpec | None") -> dict[str, str]:
-    """Return what a contender is told beyond the job: for PyTorch, where the module is."""
-    if kind.name != "torch":
-        return {}
-    if importlib.util.find_spec("torch") is None:
-        hint = 'install it: pip install "edge-runtime[export]"; or leave it out: --against onnxruntime'
-        raise UnsupportedSystem("PyTorch is not installed", sys.executable, hint)
-    from export_tools.remembered import recall  # noqa: PLC0415 - only PyTorch needs the other host package
+    """Return what a contender is told beyond the job: for PyTorch's where the module is, and its folder to keep.
+
+    Whether its engine is installed is for its worker to find, which skips it with the reason.
+    """
+    artifact.variant(kind.variant)  # refused here when there is none of that name
+    from export_tools.remembered import cache_folder, recall  # noqa: PLC0415 - of the other host package
+
+    options = {}
+    if kind.cache:
+        # one for each model: a cache that grows with others' models would be searched longer
+        options["cache"] = str(cache_folder("contenders") / kind.name / artifact.variant().files[0].sha256[:16])
+    if not kind.source or importlib.util.find_spec("torch") is None:
+        return options
 
     spec = source or recall(artifact.variant().files[0].sha256)
     if artifact.manifest.source_framework == FOREIGN and (spec is None or spec.is_onnx):
@@ -186,7 +194,7 @@ def _options(kind: contenders.Kind, artifact: Artifact, source: "SourceSpec | No
             str(artifact.path),
             "say where it is: --source FILE.py:callable [--weights FILE]; or leave it out: --against onnxruntime",
         )
-    return {"source": spec.to_json()}
+    return {**options, "source": spec.to_json()}
 
 
 def _stored(inputs: "Mapping[str, Array]", path: Path) -> Path:

@@ -6,8 +6,9 @@ A contender lives in one small file with a factory ``open_contender(job)``. Engi
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from edge_runtime.model import Model
@@ -49,8 +50,19 @@ class Contender(Protocol):
         ...
 
 
+@runtime_checkable
+class Configured(Protocol):
+    """A contender that also says what it ran with; a record without it can't be judged, but it may be left out."""
+
+    def configuration(self) -> Mapping[str, str]:
+        """Return its options by name as the engine itself reports them, asked after the first call; never timed."""
+        ...
+
+
 class EdgeContender:
     """Our runtime's bound call."""
+
+    CALL: ClassVar[str] = "bound"
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -74,11 +86,32 @@ class EdgeContender:
         return self._model.bind(**inputs)
 
     def answers(self, returned: object) -> "Mapping[str, Array]":
-        """Return the bound call's outputs, which are by name already."""
-        assert isinstance(returned, Mapping)  # noqa: S101 - what a BoundCall returns
+        """Return the call's outputs, which are by name already."""
+        assert isinstance(returned, Mapping)  # noqa: S101 - what our calls return
         return returned
+
+    def configuration(self) -> Mapping[str, str]:
+        """Return how the model was opened."""
+        assert self._model is not None, "load() comes first"  # noqa: S101 - as above
+        return {"call": self.CALL, "threads": str(self._model.threads), "variant": self._model.variant.name}
+
+
+class CheckedCallContender(EdgeContender):
+    """Our runtime's checked call: names, dtypes and shapes are looked at, the answers belong to the caller."""
+
+    CALL = "checked"
+
+    def prepare(self, inputs: "Mapping[str, Array]") -> Step:
+        """Return the call with the arrays as they are."""
+        assert self._model is not None, "load() comes first"  # noqa: S101 - as above
+        return partial(self._model, **inputs)
 
 
 def open_contender(job: Job) -> Contender:
     """Return our own runtime as a contender."""
     return EdgeContender(job)
+
+
+def open_checked_call(job: Job) -> Contender:
+    """Return our own runtime as a contender, called the checked way."""
+    return CheckedCallContender(job)

@@ -27,6 +27,7 @@ class Entry:
     artifact: Artifact
     variant: str = "auto"
     options: Mapping[str, str] = field(default_factory=dict)
+    warm: bool = False  # whether its first start leaves something behind that later ones find
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

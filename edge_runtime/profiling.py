@@ -18,9 +18,9 @@ from edge_runtime.environment import Machine, available_cpus, machine
 from edge_runtime.errors import SelfCheckFailed, UsageError, WorkerLost
 from edge_runtime.kernel_times import Node, Run, added, read_runs, read_work
 from edge_runtime.launch import own_command, run_worker
+from edge_runtime.measured import MeasuredArtifact, answers_of_worker
 from edge_runtime.op_counts import Counts
 from edge_runtime.peaks import Peaks
-from edge_runtime.record import MeasuredArtifact, answers_of_worker
 from edge_runtime.rounds import LAUNCH_TIMEOUT_S, OWN_CONTENDER
 from edge_runtime.timing import BlockPlan
 

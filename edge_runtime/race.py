@@ -15,29 +15,33 @@ from typing import Any
 
 from edge_runtime import energy, fitness, stats, takeup, warmup
 from edge_runtime.environment import Conditions, available_cpus, machine
-from edge_runtime.errors import BoardError, EdgeError, UnsupportedSystem, Unwritable
+from edge_runtime.errors import BoardError, EdgeError, Unsupported, UnsupportedSystem, Unwritable
 from edge_runtime.launch import run_worker
 from edge_runtime.limits import limits
+from edge_runtime.measured import (
+    MeasuredArtifact,
+    MeasuredContender,
+    answers_of_worker,
+    configuration_of_worker,
+    failure_of,
+    phases_of_worker,
+    unasked,
+)
 from edge_runtime.plan import (
     LAUNCH_TIMEOUT_S,
     MAX_ROUNDS,
     MIN_ROUNDS,
-    OWN_CONTENDER,
     Entry,
     Plan,
     Progress,
     turning_order,
 )
 from edge_runtime.record import (
-    Answers,
     Config,
     EnergyLaunch,
     Launch,
-    MeasuredArtifact,
-    MeasuredContender,
     MemoryLaunch,
     Record,
-    answers_of_worker,
     energy_of_worker,
     launch_of_worker,
     memory_of_worker,
@@ -104,23 +108,43 @@ class Race:
     def measure_memory(self) -> None:
         """Measure memory by phases, and settle who answers right and is timed."""
         for entry in self._entries:
-            if entry.contender == OWN_CONTENDER:
-                # what is measured is a start as all but the first after an update are: from the cached graph
-                self._launch(entry, "warm", None)
             known = None if self._earlier is None else takeup.contender_of(self._earlier, entry.name)
-            if known is not None:
+            if known is not None and not known.ranked:
                 self._contenders.append(known)
-                if known.answers.agree is not False:
-                    self._timed.append(entry)
                 continue
-            events = self._launch(entry, "memory", None)
-            answers = answers_of_worker(_without_event(events, "answers"), where=entry.name)
-            self._contenders.append(_measured(entry, _engine(events), answers))
-            if answers.agree is not False:
+            try:
+                found = self._introduced(entry, known)
+            except (BoardError, Unsupported) as error:
+                if entry is self._entries[0] or known is not None:
+                    raise
+                found = replace(_measured(entry), failure=failure_of(error))
+            self._contenders.append(found)
+            if found.ranked:
                 self._timed.append(entry)
-                reading = {**_without_event(events, "memory"), "contender": entry.name}
-                self._memory.append(memory_of_worker(reading, where=entry.name))
             self._save()
+
+    def _introduced(self, entry: Entry, known: MeasuredContender | None) -> MeasuredContender:
+        """Start an entry outside of the race: what it is, what its first start took, how it answers, its memory."""
+        first_start_ns = None
+        if entry.warm:
+            # what is measured is a start as all but the first after an update are: from what that one has kept
+            loaded = self._launch(entry, "warm", None).get("loaded", {})
+            first_start_ns = phases_of_worker(loaded.get("phases_ns", {}), where=entry.name)
+        if known is not None:
+            return known
+        events = self._launch(entry, "memory", None)
+        answers = answers_of_worker(_without_event(events, "answers"), where=entry.name)
+        if answers.agree is not False:
+            reading = {**_without_event(events, "memory"), "contender": entry.name}
+            self._memory.append(memory_of_worker(reading, where=entry.name))
+        told = events.get("loaded", {}).get("configuration", {})
+        return replace(
+            _measured(entry),
+            engine=_engine(events),
+            configuration=configuration_of_worker(told, where=entry.name),
+            first_start_ns=first_start_ns,
+            answers=answers,
+        )
 
     def measure_round(self) -> None:
         """Time every contender in the race once, in turning order."""
@@ -196,7 +220,7 @@ class Race:
         """Return why no further round is begun, or None."""
         plan = self._plan
         if not self._timed:
-            wrong = all(one.answers.agree is False for one in self._contenders)
+            wrong = all(one.answers.agree is False for one in self._contenders if one.failure is None)
             return "invalid" if wrong else "failed"
         if plan.rounds is not None and self._rounds >= plan.rounds:
             return "rounds"
@@ -214,6 +238,11 @@ class Race:
             f"{contender.name} answers wrongly and is not ranked: {contender.answers.problem}"
             for contender in self._contenders
             if contender.answers.agree is False
+        ]
+        warnings += [
+            f"{contender.name} was {contender.failure.kind}: {contender.failure.reason}"
+            for contender in self._contenders
+            if contender.failure is not None
         ]
         if self._timed and self._rounds < MIN_ROUNDS:
             warnings.append(f"{self._rounds} rounds are few: intervals need {MIN_ROUNDS} to be trusted")
@@ -328,7 +357,7 @@ class Race:
         return {name: array.shape for name, array in case.inputs.items()}
 
 
-def _measured(entry: Entry, engine: str, answers: Answers) -> MeasuredContender:
+def _measured(entry: Entry) -> MeasuredContender:
     variant = entry.artifact.variant(entry.variant)
     artifact = MeasuredArtifact(
         name=entry.artifact.manifest.name,
@@ -336,7 +365,7 @@ def _measured(entry: Entry, engine: str, answers: Answers) -> MeasuredContender:
         variant=variant.name,
         bytes=entry.artifact.size_bytes(variant),
     )
-    return MeasuredContender(name=entry.name, engine=engine, artifact=artifact, answers=answers)
+    return MeasuredContender(name=entry.name, engine="", artifact=artifact, answers=unasked())
 
 
 def _engine(events: Mapping[str, dict[str, Any]]) -> str:

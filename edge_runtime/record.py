@@ -1,6 +1,7 @@
 """One measurement as evidence: plan, raw samples, environment, warnings, as versioned JSON.
 
-Statistics are not stored: `summary` computes them when a record is read. Kind "edge-record", schema 2.
+Statistics are not stored: `summary` computes them when a record is read. Kind "edge-record", schema 3;
+older ones are upgraded step by step as they are read.
 """
 
 from collections.abc import Mapping
@@ -9,16 +10,16 @@ from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
-from edge_runtime import decode, files
+from edge_runtime import decode, files, measured
 from edge_runtime.environment import Conditions, Machine
 from edge_runtime.errors import RecordError, WorkerLost
+from edge_runtime.measured import PHASES, MeasuredContender
 from edge_runtime.sensors import Memory
 
-KIND, SCHEMA = "edge-record", 2
+KIND, SCHEMA = "edge-record", 3
 MAX_BYTES = 64 * 2**20  # 15 launches of 5 contenders with 2,000 samples take 2 MB
 MAX_LAUNCHES, MAX_SAMPLES, MAX_CONTENDERS = 10_000, 1_000_000, 100
 POINTS = ("base", "loaded", "first", "steady")
-PHASES = ("spawn", "import", "load", "first")
 SCENARIOS = ("single",)
 # of `Conditions`: whatever is a count, a time or a size
 COUNTS = tuple(
@@ -45,36 +46,6 @@ class Config:
     precision: float
     margin: float
     noise_floor: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredArtifact:
-    """What was measured. sha256 is the model file's, bytes its variant's files."""
-
-    name: str
-    sha256: str
-    variant: str
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """Whether a contender answered the golden cases right; agree is None when the artifact has none."""
-
-    agree: bool | None
-    max_abs: float | None
-    max_rel: float | None
-    problem: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredContender:
-    """One engine on one artifact."""
-
-    name: str
-    engine: str
-    artifact: MeasuredArtifact
-    answers: Answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +176,12 @@ def parse(text: str | bytes, *, where: str) -> Record:
     fields.leave("summary")  # what `--json` adds on stdout, and people redirect into a file: it is computed anew
     written = decode.envelope(fields, kind=KIND, schema=SCHEMA, what="record")
     config = fields.child("config")
-    if written == 1:
+    contenders = fields.children("contenders", limit=MAX_CONTENDERS)
+    if written < 2:  # noqa: PLR2004 - the schema that brought it
         _upgrade_from_1(fields, config)
+    if written < 3:  # noqa: PLR2004 - as above
+        for part in contenders:
+            measured.upgrade_from_2(part)
     record = Record(
         created=fields.string("created", limit=40),
         command=fields.strings("command", limit=1000),
@@ -215,7 +190,7 @@ def parse(text: str | bytes, *, where: str) -> Record:
         board=fields.string("board", limit=500),
         sittings=fields.integer("sittings", low=1),
         config=_config(config),
-        contenders=tuple(_contender(part) for part in fields.children("contenders", limit=MAX_CONTENDERS)),
+        contenders=tuple(measured.contender(part) for part in contenders),
         launches=tuple(_launch(part) for part in fields.children("launches", limit=MAX_LAUNCHES)),
         memory=tuple(_memory_launch(part) for part in fields.children("memory", limit=MAX_LAUNCHES)),
         energy=tuple(_energy_launch(part) for part in fields.children("energy", limit=MAX_CONTENDERS)),
@@ -254,11 +229,6 @@ def energy_of_worker(document: Mapping[str, Any], *, where: str) -> EnergyLaunch
     return _energy_launch(decode.Fields(document, where, "energy", WorkerLost))
 
 
-def answers_of_worker(document: Mapping[str, Any], *, where: str) -> Answers:
-    """Read how a contender answered as a worker told it; raises WorkerLost when it is not what a worker says."""
-    return _answers(decode.Fields(document, where, "answers", WorkerLost))
-
-
 def _machine(fields: decode.Fields) -> Machine:
     machine = Machine(
         key=fields.string("key", limit=64),
@@ -286,35 +256,6 @@ def _config(fields: decode.Fields) -> Config:
     shapes.finish()
     fields.finish()
     return config
-
-
-def _contender(fields: decode.Fields) -> MeasuredContender:
-    artifact = fields.child("artifact")
-    contender = MeasuredContender(
-        name=fields.string("name", limit=200),
-        engine=fields.string("engine", limit=500),
-        artifact=MeasuredArtifact(
-            name=artifact.string("name", limit=200),
-            sha256=artifact.string("sha256", limit=64),
-            variant=artifact.string("variant", limit=200),
-            bytes=artifact.integer("bytes"),
-        ),
-        answers=_answers(fields.child("answers")),
-    )
-    artifact.finish()
-    fields.finish()
-    return contender
-
-
-def _answers(fields: decode.Fields) -> Answers:
-    answers = Answers(
-        agree=fields.optional("agree", fields.boolean),
-        max_abs=fields.optional("max_abs", fields.number),
-        max_rel=fields.optional("max_rel", fields.number),
-        problem=fields.string("problem"),
-    )
-    fields.finish()
-    return answers
 
 
 def _launch(fields: decode.Fields) -> Launch:

@@ -3,7 +3,8 @@
 A round is one launch of each contender. The order turns from round to round (AB BA AB …), so that a machine that
 drifts treats them alike. Memory is measured first, in launches of its own, which also settle who answers wrongly:
 such a contender is recorded as invalid and never timed. Whatever ends a run early (the budget, Ctrl-C, a worker that
-is killed), what was measured until then is a record, and another run can go on with it.
+is killed), what was measured until then is a record, and another run can go on with it. A contender that can't run here
+is skipped, one whose process dies or hangs at once is lost: the record says why, and the others go on.
 """
 
 import tempfile
@@ -67,8 +68,9 @@ def conduct(
 
     A KeyboardInterrupt ends the run, and its record says so, unless nothing was measured yet: then it goes through. A
     worker that is lost is started again once in its round; lost again, its contender leaves the race, and the others
-    go on. Raises what the workers raise (`launch.run_worker`) while memory is measured, or when nobody has timed
-    anything, and UsageError for a `resume` that doesn't fit.
+    go on. Raises what the worker of the first entry raises (`launch.run_worker`) while memory is measured, for without
+    it there is nothing to hold others against, of another one what says that the run itself is wrong (UsageError,
+    InputError), what is raised when nobody has timed anything, and UsageError for a `resume` that doesn't fit.
     """
     names = [entry.name for entry in entries]
     if not names or len(set(names)) != len(names):
@@ -133,4 +135,6 @@ def measure_artifact(
 
 def own_entry(artifact: Artifact, variant: str) -> Entry:
     """Return our own runtime as an entry, run by this interpreter."""
-    return Entry(name="edge", contender=OWN_CONTENDER, command=own_command(), artifact=artifact, variant=variant)
+    return Entry(
+        name="edge", contender=OWN_CONTENDER, command=own_command(), artifact=artifact, variant=variant, warm=True
+    )

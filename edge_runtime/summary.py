@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from edge_runtime.record import EnergyLaunch, MeasuredContender, MemoryLaunch, Record
+from edge_runtime.measured import MeasuredContender
+from edge_runtime.record import EnergyLaunch, MemoryLaunch, Record
 from edge_runtime.stats import (
     Interval,
     discoveries,
@@ -126,12 +127,13 @@ def comparisons(record: Record, *, contender: str) -> tuple[Comparison, ...]:
     """Compare one contender with each other one of the record, which serve as baselines.
 
     They are a family: of the verdicts faster and slower at most one in twenty may be luck, on average, so that more
-    baselines bring no more false ones.
+    baselines bring no more false ones. One that could not run, or was lost, is no baseline: its reason is told where
+    its figures would be.
     """
     found = [
         compare(record, baseline=other.name, contender=contender)
         for other in record.contenders
-        if other.name != contender
+        if other.name != contender and other.failure is None
     ]
     tested = [one for one in found if one.p_value is not None]
     stands = discoveries([one.p_value for one in tested if one.p_value is not None])
@@ -182,6 +184,21 @@ def launch_p50s(record: Record, contender: str) -> list[int]:
     return [percentile(launch.steady_ns, 50) for launch in record.launches_of(contender)]
 
 
+def cpus_used(record: Record, contender: str) -> float | None:
+    """Return how many CPUs a contender's process kept busy while it was timed, None where the system doesn't tell.
+
+    CPU time over elapsed time, over all its launches: what shows that nobody had more threads at work than another.
+    """
+    busy, elapsed = 0, 0
+    for launch in record.launches_of(contender):
+        figures = (launch.before.own_ms, launch.after.own_ms, launch.before.uptime_ms, launch.after.uptime_ms)
+        if None in figures:
+            return None
+        own_before, own_after, up_before, up_after = (figure or 0 for figure in figures)
+        busy, elapsed = busy + own_after - own_before, elapsed + up_after - up_before
+    return busy / elapsed if elapsed > 0 else None
+
+
 def document(record: Record, compared: tuple[Comparison, ...]) -> dict[str, Any]:
     """Return the summary that ``--json`` adds to the record on stdout; it is never stored."""
     return {
@@ -205,8 +222,8 @@ def document(record: Record, compared: tuple[Comparison, ...]) -> dict[str, Any]
 
 
 def _standing(record: Record, contender: MeasuredContender) -> Standing:
-    # right at first and wrong later is wrong: its samples are kept in the record and make no figure
-    launches = () if contender.answers.agree is False else record.launches_of(contender.name)
+    # right at first and wrong or lost later: its samples are kept in the record and make no figure
+    launches = record.launches_of(contender.name) if contender.ranked else ()
     blocks = [launch.steady_ns for launch in launches]
     samples = sum(map(len, blocks))
     phases: dict[str, Interval] = {}

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from edge_runtime.errors import UsageError
+from edge_runtime.measured import MeasuredContender
 from edge_runtime.plan import Entry
-from edge_runtime.record import Config, MeasuredContender, Record
+from edge_runtime.record import Config, Record
 
 HINT = "resume with what it was begun with, or begin a record of its own with -o"
 
@@ -57,7 +58,7 @@ def whole_rounds(earlier: Record) -> int:
     for launch in earlier.launches:
         rounds.setdefault(launch.round, set()).add(launch.contender)
     last = max(rounds, default=None)
-    full = {one.name for one in earlier.contenders if one.answers.agree is not False}
+    full = {one.name for one in earlier.contenders if one.ranked}
     return len(rounds) - (last is not None and not full <= rounds[last])
 
 

@@ -2,8 +2,8 @@
 
 The job is one JSON line on stdin; stdin then stays open, and its end means that nobody waits for the answer any
 more: the worker leaves. Answers are one JSON object a line on stdout: hello, loaded, answers, then timing, memory or
-energy, then end; to a job of the kind "warm" hello and end alone. An error is the ``edge-error`` document, as the last
-line. What the engine prints goes to stderr.
+energy, then end; to a job of the kind "warm" hello, loaded and end alone. An error is the ``edge-error`` document, as
+the last line. What the engine prints goes to stderr.
 """
 
 import gc
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_runtime import sensors
 from edge_runtime.artifact import Artifact, open_artifact
-from edge_runtime.contender import Contender, Job, Step
+from edge_runtime.contender import Configured, Contender, Job, Step
 from edge_runtime.decode import finite
 from edge_runtime.environment import conditions
 from edge_runtime.errors import (
@@ -87,10 +87,6 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
     )
     phases = {"spawn": started_ns - job["spawned_ns"]}
     engine, phases["import"] = _timed(contender.import_engine)
-    if job["kind"] == "warm":
-        contender.load()  # leaves behind what a first start leaves: our own puts its optimised graph in the cache
-        send({"event": "end"})
-        return
     artifact = open_artifact(job["artifact"])
     inputs = _load_inputs(artifact, job)
     points = {"base": sensors.memory()}
@@ -100,7 +96,11 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
     sensors.reset_peak()
     step, phases["first"] = _timed(lambda: _first_call(contender, inputs))
     points["first"] = sensors.memory()
-    send({"event": "loaded", "engine": engine, "phases_ns": phases})
+    told = contender.configuration() if isinstance(contender, Configured) else {}
+    send({"event": "loaded", "engine": engine, "phases_ns": phases, "configuration": dict(told)})
+    if job["kind"] == "warm":  # it has left behind what a first start leaves: a graph optimised, compiled, converted
+        send({"event": "end"})
+        return
     if job["kind"] == "memory":
         # before the golden cases, whose other sizes would grow arenas that the measured input never needs
         for _ in range(STEADY_CALLS):

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Brings the Debian packages that some tests use; what is there already is left alone.
 # chromium: draws the page of `edge view` in a real browser.
+# g++: compiles the kernels of torch.compile.
 set -eu
 
 missing=""
-for package in chromium; do
+for package in chromium g++; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "install ok installed" || missing="$missing $package"
 done
 if [ -z "$missing" ]; then

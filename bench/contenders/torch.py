@@ -1,4 +1,4 @@
-"""PyTorch as one would serve it: the module in eval mode, eager, under inference mode.
+"""PyTorch as one would serve it: the module in eval mode, eager, under inference mode. Others of torch build on it.
 
 Inside the timing: ``module(*tensors)`` and nothing else. Outside: making the tensors (as the bound call's inputs are
 in place), entering inference mode (once, for the whole thread), flattening the outputs and viewing them as numpy
@@ -11,8 +11,9 @@ this host's memory of its exports, never from what an artifact says of itself.
 import inspect
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from bench.contenders.peer import absent
 from bench.errors import SourceDiffers
 from edge_runtime.artifact import open_artifact
 
@@ -27,18 +28,22 @@ if TYPE_CHECKING:
 class TorchEager:
     """The module, opened as the export opened it."""
 
+    MODE: ClassVar[str] = "eager, inference mode"
+
     def __init__(self, job: "Job") -> None:
         self._manifest = open_artifact(job.artifact).manifest
         self._where = str(job.artifact)
-        self._spec, self._threads = job.options["source"], job.threads
+        self._spec, self._threads = job.options.get("source", ""), job.threads
         self._source: Source | None = None
         self._mode: torch.inference_mode | None = None
         self._checked = False
 
     def import_engine(self) -> str:
         """Import torch and set its thread counts, which must precede its first parallel work."""
-        import torch  # noqa: PLC0415 - the import is a measured phase
-
+        try:
+            import torch  # noqa: PLC0415 - the import is a measured phase
+        except ImportError as problem:
+            raise absent("PyTorch", "export", problem) from problem
         torch.set_num_threads(self._threads)
         torch.set_num_interop_threads(1)
         return f"torch {torch.__version__}"
@@ -71,15 +76,27 @@ class TorchEager:
         from export_tools.source import inputs_of  # noqa: PLC0415 - as above
 
         source = self._opened()
+        self._check_weights()
         tensors = {port.name: torch.from_numpy(inputs[port.name]) for port in self._manifest.inputs}
         by_name = tensors.keys() <= inspect.signature(source.module.forward).parameters.keys()
         given = inputs_of(source, tensors, () if by_name else tuple(tensors))
         by_place = [one.tensor for one in given if one.positional]
-        return partial(source.module, *by_place, **{one.name: one.tensor for one in given if not one.positional})
+        by_keyword = {one.name: one.tensor for one in given if not one.positional}
+        return self._step(source.module, tuple(by_place), by_keyword)
+
+    def configuration(self) -> Mapping[str, str]:
+        """Return torch's own word on its threads, and what it was built to use."""
+        import torch  # noqa: PLC0415 - as above
+
+        return {
+            "mode": self.MODE,
+            "threads": str(torch.get_num_threads()),
+            "interop threads": str(torch.get_num_interop_threads()),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+        }
 
     def answers(self, returned: object) -> "Mapping[str, Array]":
         """Flatten what forward returned and name it as the artifact does; raise SourceDiffers for another module."""
-        self._check_weights()
         leaves = _leaves(returned)
         names = [port.name for port in self._manifest.outputs]
         if len(leaves) != len(names):
@@ -87,6 +104,12 @@ class TorchEager:
                 f"the module returns {len(leaves)} tensors, the artifact {len(names)}", self._where, _HINT
             )
         return {name: leaf.numpy() for name, leaf in zip(names, leaves, strict=True)}
+
+    def _step(
+        self, module: "torch.nn.Module", args: "tuple[torch.Tensor, ...]", kwargs: "dict[str, torch.Tensor]"
+    ) -> "Step":
+        """Return the call to be timed; what else is made of the module is made here."""
+        return partial(module, *args, **kwargs)
 
     def _check_weights(self) -> None:
         from export_tools.source import weights_sha256  # noqa: PLC0415 - as above

@@ -41,7 +41,7 @@ def sheet(record: Record, *, contender: str) -> Sheet:
     """Return one row a contender: latency, memory, cold start, and how much faster `contender` is than it."""
     standings = summary.standings(record)
     against = {one.baseline: one for one in summary.comparisons(record, contender=contender)}
-    valid = [standing for standing in standings if standing.contender.answers.agree is not False]
+    valid = [standing for standing in standings if standing.contender.ranked]
     latency = _unit(TIMES, [one.latency.p50.estimate for one in valid if one.latency])
     cold = _unit(TIMES, [one.cold_start_ns.estimate for one in valid if one.cold_start_ns])
     memory = _unit(SIZES, [one.memory.total_peak for one in valid if one.memory and one.memory.total_peak])
@@ -59,15 +59,16 @@ def sheet(record: Record, *, contender: str) -> Sheet:
     rows = []
     for standing in standings:
         name = standing.contender.name
-        wrong, one = standing.contender.answers.agree is False, against.get(name)
-        verdict = "invalid" if wrong else "" if one is None else one.verdict
+        failure, one = standing.contender.failure, against.get(name)
+        wrong = not standing.contender.ranked
+        verdict = failure.kind if failure else "invalid" if wrong else "" if one is None else one.verdict
         cells = [UNKNOWN] * 6 if wrong else _figures(standing, latency[1], memory[1], cold[1])
         speedup = (
             ""
             if one is None or one.speedup is None or wrong
             else f"{one.speedup.estimate:.2f}x {_limits(one.speedup)}".rstrip()
         )
-        rows.append(Row((name, *cells, speedup, verdict), not wrong, verdict))
+        rows.append(Row((name, *cells, speedup, verdict), failure is not None or not wrong, verdict))
     return Sheet(columns, tuple(rows))
 
 
@@ -83,9 +84,12 @@ def facts(record: Record) -> tuple[str, ...]:
     artifact = record.contenders[0].artifact
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in config.shapes.items())
     cpus = ", ".join(map(str, config.cpus))
+    used = ((one.name, summary.cpus_used(record, one.name)) for one in record.contenders)
+    parity = ", ".join(f"{name} {share:.2f}" for name, share in used if share is not None)
     engines: dict[str, list[str]] = {}
     for one in record.contenders:
-        engines.setdefault(one.engine, []).append(one.name)
+        if one.engine:
+            engines.setdefault(one.engine, []).append(one.name)
     rounds = len({launch.round for launch in record.launches})
     samples = sum(len(launch.block_ns) for launch in record.launches)
     ended = f"{record.stop_reason}; every launch is a fresh process"
@@ -95,6 +99,8 @@ def facts(record: Record) -> tuple[str, ...]:
         *(f"{engine}: {', '.join(names)}" for engine, names in engines.items()),
         f"{count(rounds, 'round')}, {len(record.launches)} launches, {samples} samples, stopped by {ended}",
         "model: what it adds to the process's memory (Pss); peak: the whole process, engine included",
+        *([f"CPUs in use while timed, of {len(config.cpus)} that each was bound to: {parity}"] if parity else []),
+        *_configured(record),
         *_smoothed(record),
     )
 
@@ -165,7 +171,7 @@ def _sentence(one: summary.Comparison, record: Record) -> str:
 
 def _agreement(record: Record) -> tuple[str, ...]:
     agreeing = [one for one in record.contenders if one.answers.agree]
-    unchecked = [one.name for one in record.contenders if one.answers.agree is None]
+    unchecked = [one.name for one in record.contenders if one.answers.agree is None and one.failure is None]
     told = []
     if agreeing:
         worst = max((one.answers.max_abs or 0.0 for one in agreeing), default=0.0)
@@ -173,6 +179,16 @@ def _agreement(record: Record) -> tuple[str, ...]:
     if unchecked:
         told.append(f"answers of {', '.join(unchecked)} are unchecked: the artifact has no golden case")
     return tuple(told)
+
+
+def _configured(record: Record) -> tuple[str, ...]:
+    """Return what contenders ran with, as they told it: one line for those that ran with the same."""
+    alike: dict[str, list[str]] = {}
+    for one in record.contenders:
+        told = ", ".join(f"{key} {value}" for key, value in one.configuration.items())
+        if told:
+            alike.setdefault(told, []).append(one.name)
+    return tuple(f"configuration of {', '.join(names)}: {told}" for told, names in alike.items())
 
 
 def _smoothed(record: Record) -> tuple[str, ...]:

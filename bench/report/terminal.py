@@ -22,6 +22,8 @@ STYLES = {
     "same": "",
     "inconclusive": "yellow",
     "invalid": "red",
+    "skipped": "dim",
+    "lost": "red",
     NOT_COMPARABLE: "",
     "": "",
 }

@@ -9,7 +9,8 @@ import pytest
 from bench import compare
 from bench.comparison import Change
 from edge_runtime.errors import RecordError
-from edge_runtime.record import Answers, Launch, Record
+from edge_runtime.measured import Answers
+from edge_runtime.record import Launch, Record
 
 US = 1000
 

@@ -13,7 +13,7 @@ from bench import bench, runner
 from bench.errors import UnknownBoard, UnknownContender
 from edge_runtime import graph_cache, noise_floor, stats, summary
 from edge_runtime import record as records
-from edge_runtime.errors import HashMismatch, RecordError, UsageError, WorkerLost, WrongInput
+from edge_runtime.errors import HashMismatch, RecordError, UsageError, WrongInput
 from edge_runtime.record import Record
 from edge_runtime.rounds import Plan, Progress
 
@@ -100,13 +100,29 @@ def test_a_contender_may_print_whatever_it_likes(tiny: Path, rival: Rival, quick
 @pytest.mark.parametrize(
     ("name", "told"), [("dies", "SIGKILL"), ("breaks_protocol", "this is no event")], ids=["killed", "garbage"]
 )
-def test_a_lost_worker_is_a_board_error_that_says_how(
-    name: str, told: str, tiny: Path, rival: Rival, private_tmp: Path
+def test_a_rival_whose_worker_is_lost_is_reported_with_how_and_the_others_go_on(
+    name: str, told: str, tiny: Path, rival: Rival, quick: Quick
 ) -> None:
-    with pytest.raises(WorkerLost, match=told) as caught:
-        bench(tiny, against=[rival(name)])
-    assert caught.value.exit_code == 4
-    assert list(private_tmp.iterdir()) == []
+    record = bench(tiny, against=[rival(name)], plan=quick(1))
+    lost = record.contenders[1].failure
+    assert lost is not None
+    assert (lost.kind, told in lost.reason) == ("lost", True)
+    assert len(record.launches_of("edge")) == 1
+
+
+def test_the_checked_call_and_a_named_variant_are_contenders_of_our_own(tiny: Path, quick: Quick) -> None:
+    record = bench(tiny, against=["edge:call", "edge:fp32"], plan=quick(1))
+    told = [(one.name, one.answers.agree, one.configuration["call"]) for one in record.contenders]
+    assert told == [("edge", True, "bound"), ("edge:call", True, "checked"), ("edge:fp32", True, "bound")]
+    assert all(one.first_start_ns is not None for one in record.contenders)
+    assert len(record.launches) == 3
+
+
+def test_a_variant_that_the_artifact_lacks_is_refused_before_any_worker_starts(tiny: Path, quick: Quick) -> None:
+    told: list[Progress] = []
+    with pytest.raises(UsageError, match="int4"):
+        bench(tiny, against=["edge:int4"], plan=quick(1), progress=told.append)
+    assert told == []
 
 
 def test_the_plain_script_gives_the_same_answers(tiny: Path, quick: Quick) -> None:
@@ -169,7 +185,7 @@ def test_a_damaged_artifact_is_refused_before_any_worker_starts(
 
 
 def test_unknown_contenders_are_answered_with_the_known_ones(tiny: Path) -> None:
-    with pytest.raises(UnknownContender, match="known are edge, onnxruntime, torch"):
+    with pytest.raises(UnknownContender, match="known are edge, edge:call, onnxruntime, torch"):
         bench(tiny, against=["tensorflow"])
 
 
@@ -197,7 +213,7 @@ def test_more_threads_than_cpus_are_refused(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"schema": 3}, "schema is 3, this version of edge reads up to 2"),
+        ({"schema": 4}, "schema is 4, this version of edge reads up to 3"),
         ({"kind": "edge-artifact"}, "this is no record"),
         ({"surprise": 1}, "unknown keys: surprise"),
         ({"stop_reason": "boredom"}, "expected one of rounds, precision"),

@@ -1,9 +1,10 @@
 """A worker that speaks the protocol at once: what it answers is scripted by its job's options.
 
 options: p50 (nanoseconds, one for each round, comma-separated; the last repeats), levels (instead: "1300x60,1000x240",
-how many samples of each), wrong ("memory" or "time": where it
-answers wrongly), lost (the blocks in which it is killed, from 0, comma-separated), ledger
-(a file that notes begin and end, so that a test can see that one process lives at a time).
+how many samples of each), wrong ("memory" or "time": where it answers wrongly), lost (the blocks in which it is killed,
+from 0, comma-separated), skip and die (the kind of launch in which it says that it can't run here, or is killed),
+layout (its configuration), ledger (a file that notes begin and end, so that a test can see that one process lives at
+a time).
 """
 
 import json
@@ -35,7 +36,19 @@ def send(event: str, **told: object) -> None:
 
 
 send("hello", protocol=1)
-send("loaded", engine="scripted 1", phases_ns={"spawn": 1, "import": 2, "load": 3, "first": 4})
+if options.get("skip") == job["kind"]:
+    error = {"code": "UnsupportedModel", "exit": 5, "what": "no operator Foo", "where": "it", "hint": "leave it out"}
+    sys.stdout.write(json.dumps({"kind": "edge-error", "schema": 1, **error, "transient": False}) + "\n")
+    sys.exit(5)
+if options.get("die") == job["kind"]:
+    sys.stdout.flush()
+    os.kill(os.getpid(), signal.SIGSEGV)
+configuration = {"layout": options["layout"]} if "layout" in options else {}
+phases_ns = {"spawn": 1, "import": 2, "load": 3, "first": 4}
+send("loaded", engine="scripted 1", phases_ns=phases_ns, configuration=configuration)
+if job["kind"] == "warm":
+    send("end")
+    sys.exit()
 send("answers", agree=not wrong, max_abs=0.0, max_rel=0.0, problem="is off" if wrong else "")
 if not wrong and job["kind"] == "time":
     samples = [p50 - 1, p50, p50 + 1]

@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 
 from edge_runtime.environment import Conditions, Machine
 from edge_runtime.errors import RecordError, WorkerLost
+from edge_runtime.measured import Answers, Failure, MeasuredArtifact, MeasuredContender
 from edge_runtime.record import (
-    Answers,
     Config,
     Launch,
-    MeasuredArtifact,
-    MeasuredContender,
     MemoryLaunch,
     Record,
     launch_of_worker,
@@ -85,6 +83,47 @@ def test_a_record_is_stored_and_read_back_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "r.json").read_bytes()
 
 
+def test_a_record_of_schema_2_tells_nothing_of_configurations_first_starts_and_failures() -> None:
+    old = {**document(), "schema": 2}
+    for one in old["contenders"]:
+        for key in ("configuration", "first_start_ns", "failure"):
+            del one[key]
+    assert parse(json.dumps(old), where="old.json") == RECORD
+
+
+def test_a_record_of_schema_2_with_keys_of_schema_3_is_refused() -> None:
+    with pytest.raises(RecordError, match="configuration belongs to a later schema"):
+        parse(json.dumps({**document(), "schema": 2}), where="old.json")
+
+
+def test_a_contender_that_failed_is_stored_with_its_reason() -> None:
+    failed = replace(
+        RECORD.contenders[0],
+        name="peer",
+        configuration={"threads": "1"},
+        first_start_ns={"spawn": 1, "import": 2, "load": 3, "first": 4},
+        failure=Failure(kind="skipped", reason="not installed"),
+    )
+    record = replace(RECORD, contenders=(*RECORD.contenders, failed))
+    assert parse(json.dumps(record.to_document()), where="x") == record
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("configuration", {"threads": 1}, "configuration.threads is an integer, expected a string"),
+        ("configuration", {f"k{n}": "" for n in range(101)}, "at most 100"),
+        ("failure", {"kind": "tired", "reason": ""}, "expected one of skipped, lost"),
+        ("first_start_ns", {"spawn": 1}, "import"),
+    ],
+)
+def test_what_is_no_configuration_failure_or_start_is_refused(key: str, value: object, told: str) -> None:
+    changed = document()
+    changed["contenders"][0][key] = value
+    with pytest.raises(RecordError, match=told):
+        parse(json.dumps(changed), where="changed.json")
+
+
 def test_a_record_holds_raw_samples_and_no_statistics() -> None:
     keys = set(names(document()))
     assert {"block_ns", "warmup_ns", "phases_ns"} <= keys
@@ -144,7 +183,7 @@ def test_one_changed_field_gives_a_record_or_a_record_error(place: tuple[Any, ..
 @pytest.mark.parametrize(
     ("place", "value", "told"),
     [
-        (("schema",), 3, "reads up to 2"),
+        (("schema",), 4, "reads up to 3"),
         (("kind",), "edge-artifact", "expected 'edge-record'"),
         (("verdict",), {}, "unknown keys: verdict"),
         (("launches", 0, "contender"), "ghost", "no contender of this record"),
@@ -190,6 +229,9 @@ def test_what_json_printed_on_stdout_is_a_record_too_and_its_summary_is_not_beli
 def test_a_record_of_schema_1_reads_as_the_same_without_what_came_later() -> None:
     old = document()
     del old["sittings"], old["config"]["noise_floor"]
+    for one in old["contenders"]:
+        for key in ("configuration", "first_start_ns", "failure"):
+            del one[key]
     assert parse(json.dumps({**old, "schema": 1}), where="r.json") == RECORD
     with pytest.raises(RecordError, match="sittings belongs to a later schema"):
         parse(json.dumps({**document(), "schema": 1}), where="r.json")

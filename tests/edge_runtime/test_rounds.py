@@ -20,6 +20,7 @@ from edge_runtime import summary
 from edge_runtime.artifact import open_artifact
 from edge_runtime.errors import Unwritable, UsageError, WorkerLost, WrongInput
 from edge_runtime.launch import Command
+from edge_runtime.measured import Failure
 from edge_runtime.model import load
 from edge_runtime.record import Record, parse
 from edge_runtime.rounds import (
@@ -96,6 +97,53 @@ def test_one_process_lives_at_a_time_and_memory_comes_first(tiny_edge: Path, led
     assert record.config.shapes == {"input": (64, 13)}
     assert record.warnings == ("3 rounds are few: intervals need 6 to be trusted",)
     assert parse(json.dumps(record.to_document()), where="x") == record
+
+
+@pytest.mark.parametrize("kind", ["warm", "memory"])
+def test_one_that_can_not_run_here_is_skipped_with_its_sentence_and_the_others_go_on(
+    kind: str, tiny_edge: Path, ledger: Path
+) -> None:
+    entries = [entry(tiny_edge, ledger, "a"), replace(entry(tiny_edge, ledger, "b", skip=kind), warm=True)]
+    record = conduct(entries, Plan(rounds=2), board="local")
+    skipped = record.contenders[1]
+    assert skipped.failure == Failure(kind="skipped", reason="no operator Foo – leave it out")
+    assert [launch.contender for launch in record.launches] == ["a", "a"]
+    assert [one.contender for one in record.memory] == ["a"]
+    assert "b was skipped: no operator Foo – leave it out" in record.warnings
+    assert summary.comparisons(record, contender="a") == ()
+    assert parse(json.dumps(record.to_document()), where="x") == record
+
+
+def test_one_whose_process_dies_at_once_is_lost_and_the_others_go_on(tiny_edge: Path, ledger: Path) -> None:
+    entries = [entry(tiny_edge, ledger, "a"), entry(tiny_edge, ledger, "b", die="memory")]
+    record = conduct(entries, Plan(rounds=2), board="local")
+    lost = record.contenders[1].failure
+    assert lost is not None
+    assert (lost.kind, "SIGSEGV" in lost.reason) == ("lost", True)
+    assert [launch.contender for launch in record.launches] == ["a", "a"]
+
+
+def test_one_that_was_skipped_stays_so_when_the_run_is_resumed(tiny_edge: Path, ledger: Path) -> None:
+    entries = [entry(tiny_edge, ledger, "a"), entry(tiny_edge, ledger, "b", skip="memory")]
+    first = conduct(entries, Plan(rounds=1), board="local")
+    record = conduct(entries, Plan(rounds=3), board="local", resume=first)
+    assert [launch.round for launch in record.launches_of("a")] == [0, 1, 2]
+    assert record.contenders == first.contenders
+    assert ledger.read_text().count("begin b") == 1
+
+
+def test_without_the_first_contender_there_is_nothing_to_compare_with(tiny_edge: Path, ledger: Path) -> None:
+    entries = [entry(tiny_edge, ledger, "a", die="memory"), entry(tiny_edge, ledger, "b")]
+    with pytest.raises(WorkerLost, match="SIGSEGV"):
+        conduct(entries, Plan(rounds=2), board="local")
+
+
+def test_what_a_contender_ran_with_and_its_first_start_are_in_the_record(tiny_edge: Path, ledger: Path) -> None:
+    entries = [replace(entry(tiny_edge, ledger, "a", layout="NHWC"), warm=True), entry(tiny_edge, ledger, "b")]
+    record = conduct(entries, Plan(rounds=1), board="local")
+    assert [one.configuration for one in record.contenders] == [{"layout": "NHWC"}, {}]
+    assert record.contenders[0].first_start_ns == {"spawn": 1, "import": 2, "load": 3, "first": 4}
+    assert record.contenders[1].first_start_ns is None
 
 
 def run(artifact: Path, ledger: Path, plan: Plan, **options: str) -> Record:

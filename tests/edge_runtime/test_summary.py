@@ -9,13 +9,11 @@ import pytest
 
 from edge_runtime import summary
 from edge_runtime.environment import Conditions, Machine
+from edge_runtime.measured import Answers, MeasuredArtifact, MeasuredContender
 from edge_runtime.record import (
-    Answers,
     Config,
     EnergyLaunch,
     Launch,
-    MeasuredArtifact,
-    MeasuredContender,
     MemoryLaunch,
     Record,
 )

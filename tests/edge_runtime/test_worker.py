@@ -12,7 +12,8 @@ import pytest
 from edge_runtime import npz
 from edge_runtime.errors import HashMismatch, UnsupportedSystem, UsageError, WorkerLost, WrongInput
 from edge_runtime.launch import own_command, run_worker
-from edge_runtime.record import PHASES, POINTS, energy_of_worker, launch_of_worker, memory_of_worker
+from edge_runtime.measured import PHASES
+from edge_runtime.record import POINTS, energy_of_worker, launch_of_worker, memory_of_worker
 from tests.conftest import Maker
 
 BLOCK = {"warmup_s": 0.0, "warmup_calls": 2, "block_s": 0.0, "min_samples": 5, "max_samples": 5}
@@ -56,7 +57,7 @@ def test_a_warming_launch_leaves_the_optimised_graph_in_the_cache_and_tells_noth
     tiny_edge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
-    assert list(run(tiny_edge, kind="warm")) == ["hello", "end"]
+    assert list(run(tiny_edge, kind="warm")) == ["hello", "loaded", "end"]
     assert len(list((tmp_path / "cache" / "graphs").glob("*.json"))) == 1
 
 

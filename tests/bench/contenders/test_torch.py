@@ -1,9 +1,11 @@
 """PyTorch as a contender: the very module the artifact came from, found by flags or remembered, or refused."""
 
 import hashlib
+import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -11,10 +13,16 @@ import pytest
 from onnx import TensorProto, helper
 
 from bench import bench
+from bench.contenders import torch_compile, torchscript
+from bench.contenders.peer import absent, kept_folder
 from bench.errors import SourceDiffers, SourceUnknown
 from edge_runtime import manifest, npz
 from edge_runtime.artifact import open_artifact
+from edge_runtime.contender import Job
+from edge_runtime.errors import UnsupportedModel, UnsupportedSystem
+from edge_runtime.launch import own_command, run_worker
 from edge_runtime.rounds import Plan
+from edge_runtime.timing import BlockPlan
 from export_tools.remembered import remember
 from export_tools.request import SourceSpec
 from export_tools.source import weights_sha256
@@ -144,3 +152,86 @@ def test_an_artifact_this_host_did_not_export_needs_a_source(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(SourceUnknown, match="has not exported this artifact"):
         bench(two_in)
+
+
+def job(two_in: Path, source: Path, **options: str) -> Job:
+    spec = SourceSpec(entry=f"{source}:build")
+    return Job(artifact=two_in, variant="auto", threads=1, options={"source": spec.to_json(), **options})
+
+
+def test_a_frozen_trace_gives_the_modules_answers_and_says_what_it_is(two_in: Path, source: Path) -> None:
+    contender = torchscript.TorchScript(job(two_in, source))
+    contender._mode = cast("Any", object())  # inference mode is for a process of its own, not for other tests
+    contender.load()
+    left, right = np.random.default_rng(1).normal(size=(2, 2, 4)).astype(np.float32)
+    step = contender.prepare({"left": left, "right": right})
+    answers = contender.answers(step())
+    assert np.array_equal(answers["output"], left - right)
+    assert list(answers) == ["output", "output_1"]
+    assert contender.configuration()["mode"] == "traced, frozen, optimised for inference"
+
+
+def test_a_module_that_can_not_be_traced_is_unsupported_in_torchs_words(two_in: Path, source: Path) -> None:
+    contender = torchscript.TorchScript(job(two_in, source))
+    contender._mode = cast("Any", object())
+    contender.load()
+    with pytest.raises(UnsupportedModel, match="TorchScript can't trace this model: RuntimeError"):
+        contender.prepare({"left": np.ones((2, 5), np.float32), "right": np.ones((2, 4), np.float32)})
+
+
+def test_compiled_kernels_are_kept_in_the_folder_that_the_record_names(
+    two_in: Path, source: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "kernels"
+    asked = job(two_in, source, cache=str(cache))
+    told = run_worker(
+        own_command(),
+        {
+            "kind": "time",
+            "contender": "bench.contenders.torch_compile:open_contender",
+            "artifact": str(two_in),
+            "variant": "auto",
+            "threads": 1,
+            "cpus": [],
+            "options": asked.options,
+            "inputs": None,
+            "block": asdict(BlockPlan(warmup_s=0.01, block_s=0.05, min_samples=20, max_samples=200)),
+        },
+        threads=1,
+        timeout_s=240,
+    )
+    assert told["answers"]["agree"] is True
+    assert told["loaded"]["configuration"]["cache"] == str(cache)
+    assert told["loaded"]["configuration"]["threads"] == "1"
+    assert list(cache.rglob("*.so")), "the C++ compiler's work is there for the next start"
+
+
+def test_without_a_compiler_torch_compile_is_unsupported_here(
+    two_in: Path, source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    contender = torch_compile.TorchCompiled(job(two_in, source, cache=str(tmp_path / "kernels")))
+    with pytest.raises(UnsupportedSystem, match=r"no C\+\+ compiler \(/nowhere/g\+\+\)") as caught:
+        contender.import_engine()
+    assert "apt-get install g++" in caught.value.hint
+
+
+def test_a_cache_with_a_space_in_its_path_is_refused_before_the_compiler_trips_over_it(
+    two_in: Path, source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CXX", sys.executable)  # any program that is there
+    contender = torch_compile.TorchCompiled(job(two_in, source, cache=str(tmp_path / "a folder")))
+    with pytest.raises(UnsupportedSystem, match="a space in its path"):
+        contender.import_engine()
+
+
+def test_a_folder_that_others_can_write_to_is_not_loaded_from(two_in: Path, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(UnsupportedSystem, match="can be written by others"):
+        kept_folder(job(two_in, source, cache=str(tmp_path / "open")))
+
+
+def test_torch_that_is_not_installed_is_told_with_the_extra_that_brings_it() -> None:
+    error = absent("PyTorch", "export", ModuleNotFoundError("No module named 'torch'"))
+    assert (error.what, error.hint) == ("PyTorch is not installed", 'install it: pip install "edge-runtime[export]"')
