@@ -14,7 +14,7 @@ from export_tools.errors import ExportFailed, ParityLost, leaves_torch
 from export_tools.explain import Investigation
 from export_tools.graph_file import size_of
 from export_tools.kernels import refuse_missing
-from export_tools.noise import profile
+from export_tools.noise import is_precise, profile
 from export_tools.passes import SHAPES, Pass, Passed, apply
 from export_tools.postprocess import refuse_labels
 from export_tools.random_nodes import refuse_random
@@ -93,6 +93,7 @@ def prepared(
         opened=opened,
         reference=reference,
         profile=profile(answered.answers),
+        precise=is_precise(answered.answers),
         work=work,
         threads=threads(),
         replay=replay,

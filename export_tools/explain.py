@@ -1,7 +1,7 @@
 """A failed proof, as people need it: a small input that shows it, where the graph leaves the module, and a replay."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_runtime import npz
@@ -13,7 +13,7 @@ from export_tools.noise import Profile
 from export_tools.reference import Opened, tie_judge
 from export_tools.request import ExportRequest
 from export_tools.torch_process import TorchProcess
-from export_tools.trials import Inputs, Trial, searched, shrink
+from export_tools.trials import Inputs, Known, Trial, searched, shrink
 from export_tools.verify import AS_WRITTEN, OPTIMISED, Runner, Tied, Verification, departed
 
 
@@ -25,9 +25,11 @@ class Investigation:
     opened: Opened
     reference: TorchProcess
     profile: Profile
+    precise: bool
     work: Path
     threads: int
     replay: Callable[[Path], str]  # the command that shows a failure again, by the file of its input
+    searched: Known = field(default_factory=dict)  # answers to the inputs that every candidate is tried with
 
     @property
     def tied(self) -> Tied:
@@ -36,7 +38,7 @@ class Investigation:
 
     def search(self, model: Path, found: Verification) -> int:
         """Try more inputs after all cases have passed; return how many. Raises ParityLost for the first that fails."""
-        trial = self._trial(model, OPTIMISED)
+        trial = replace(self._trial(model, OPTIMISED), known=self.searched)
         count = 0
         for name, inputs in searched(
             self.opened.example, self.opened.inputs, self.request.dynamic, seed=self.request.seed
@@ -88,6 +90,7 @@ class Investigation:
             Runner(model, graph, threads=self.threads, where=self.request.origin),
             graph,
             self.profile,
+            self.precise,
             self.tied,
             self.request.origin,
             self.request.allow_frozen_branch,

@@ -305,18 +305,20 @@ def answer_case(
     state: Sequence[State] = (),
     *,
     compare: str = "none",
+    precisely: bool = True,
 ) -> tuple[Answers, Mapping[str, Any]]:
     """Return PyTorch's answers to one case, and what else its process tells of it.
 
     stem: how the names of temporary files begin.   state: what goes on where the case follows another.
     compare: the earlier case whose path through forward this one's is held against, as `torch_worker` takes it.
+    precisely: in float64 too, where that can be had; it takes ten times as long.
     """
     paths = {part: stem.with_suffix(f".{part}.npz") for part in ("inputs", "outputs", "precise", "shaken")}
     npz.write(paths["inputs"], case.inputs)
     places = {port.name: index for index, port in enumerate(opened.inputs)}
     goes_on = [(places[pair.input], opened.output_names.index(pair.output)) for pair in state if case.follows]
     files = {part: str(path) for part, path in paths.items()}
-    reference.ask({"do": "answer", "state": goes_on, "compare": compare, **files})
+    reference.ask({"do": "answer", "state": goes_on, "compare": compare, "precisely": precisely, **files})
     told: Mapping[str, Any] = reference.answer()
     plain = _named(paths["outputs"], opened)
     precise, shaken = (_named(paths[part], opened) if told[part] else None for part in ("precise", "shaken"))

@@ -15,7 +15,7 @@ from export_tools import adopt, remembered, replay
 from export_tools.cases import REAL, Case
 from export_tools.errors import ParityLost, SourceError
 from export_tools.explain import Investigation
-from export_tools.noise import Answers, Granted, profile
+from export_tools.noise import Answers, Granted, is_precise, profile
 from export_tools.postprocess import parse as parse_postprocess
 from export_tools.preprocess import parse as parse_preprocess
 from export_tools.reference import answer_cases, ask_to_open, await_opened, start
@@ -114,6 +114,7 @@ def _against_source(artifact: Artifact, variant: Variant, request: ExportRequest
             opened=opened,
             reference=reference,
             profile=profile(answered.answers),
+            precise=is_precise(answered.answers),
             work=work,
             threads=threads(),
             replay=partial(replay.of_verify, artifact.path, variant.name, request),

@@ -15,7 +15,7 @@ from edge_runtime.manifest import Port
 from edge_runtime.npz import Array
 from export_tools.cases import Case, sized
 from export_tools.errors import SourceError, SourceLost, depends_on_values
-from export_tools.noise import Profile
+from export_tools.noise import Answers, Granted, Profile
 from export_tools.reference import Opened, answer_case
 from export_tools.request import DynamicAxis
 from export_tools.sizings import CHEAP_ELEMENTS
@@ -23,15 +23,21 @@ from export_tools.torch_process import TorchProcess
 from export_tools.verify import Row, Runner, Tied, judged
 
 SEARCHED, MAX_SEARCHED_ELEMENTS = 24, 1 << 23
+MAX_KNOWN_BYTES = 2**21  # of an answer that is kept for the next graph: all of them together stay below 50 MiB
 SHRINKING = 80  # trials that a failing input is worth: seconds, even for a large network
 OFTEN = 0.6  # how often a searched input has the sizes of the example, the rest have other ones
 
 Inputs = Mapping[str, Array]
+Known = dict[str, Answers | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Judges any input: what the module's process answers against what one graph does."""
+    """Judges any input: what the module's process answers against what one graph does.
+
+    precise: there are float64 answers to what float32 alone does not excuse.   known: answers by the names of inputs,
+    which another graph is held against too.
+    """
 
     opened: Opened
     reference: TorchProcess
@@ -39,9 +45,11 @@ class Trial:
     run: Runner
     graph: str
     profile: Profile
+    precise: bool
     tied: Tied
     where: str
     allow_frozen: bool = False
+    known: "Known | None" = None
 
     def __call__(self, inputs: Inputs, *, name: str = "trial") -> Row | None:
         """Return the worst output that is wrong, or None: all are right, or the module itself refuses the input.
@@ -49,22 +57,47 @@ class Trial:
         Raises ParityLost when the input takes another path through forward than another of its sizes.
         """
         case = Case(name, inputs, {})
-        watched = "numbers" if self.allow_frozen else "path"
+        answers = self._answered(case)
+        if answers is None:
+            return None
         try:
-            answers, told = answer_case(case, self.opened, self.reference, self.work / "trial", compare=watched)
+            got: Mapping[str, Array] | EdgeError = self.run(case)
+        except EdgeError as problem:
+            got = problem
+        # what float64 shows can only grant more: where float32 alone grants enough, it need not be asked
+        row = self._worst(case, answers, got, self.profile.grants(answers))
+        if row is None or not self.precise:
+            return row
+        answers, _ = answer_case(case, self.opened, self.reference, self.work / "trial")
+        return self._worst(case, answers, got, self.profile.including(answers).grants(answers))
+
+    def _answered(self, case: Case) -> Answers | None:
+        """Return the module's float32 answers; None where it refuses the input or takes a path that isn't exported."""
+        if self.known is not None and case.name in self.known:
+            return self.known[case.name]
+        watched = "numbers" if self.allow_frozen else "path"
+        stem = self.work / "trial"
+        found: Answers | None = None
+        try:
+            found, told = answer_case(case, self.opened, self.reference, stem, compare=watched, precisely=False)
         except SourceLost:
             raise
         except SourceError:
-            return None
+            told = {"branch": None}
         if told["branch"] is not None:
-            if self.allow_frozen:
-                return None
-            raise depends_on_values(told["branch"], self.where, name)
-        granted = self.profile.including(answers).grants(answers)
-        try:
-            got = self.run(case)
-        except EdgeError as problem:
-            return Row.failed(case, next(iter(granted)), granted, f"onnxruntime fails: {problem.what}", self.graph)
+            if not self.allow_frozen:
+                raise depends_on_values(told["branch"], self.where, case.name)
+            found = None
+        small = found is None or sum(array.nbytes for array in found.plain.values()) <= MAX_KNOWN_BYTES
+        if self.known is not None and small:
+            self.known[case.name] = found
+        return found
+
+    def _worst(
+        self, case: Case, answers: Answers, got: Mapping[str, Array] | EdgeError, granted: Mapping[str, Granted]
+    ) -> Row | None:
+        if isinstance(got, EdgeError):
+            return Row.failed(case, next(iter(granted)), granted, f"onnxruntime fails: {got.what}", self.graph)
         rows = [
             judged(case, output, got[output], answers.plain[output], granted[output], self.graph, self.tied)
             for output in granted
