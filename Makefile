@@ -38,8 +38,9 @@ demo: $(VENV)/installed ## the whole road on this machine: export, check, measur
 test: $(VENV)/installed-dev ## every test
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-test-setup: ## the Debian packages that some tests use (as root, or through sudo)
+test-setup: $(VENV)/installed ## what some tests use: Debian packages (as root, or through sudo), an older onnxruntime
 	sh tests/system-packages.sh
+	$(VENV)/bin/python -m export_tools.throwaway 1.15
 
 lint: $(VENV)/installed-dev ## ruff, strict types, the layers
 	$(VENV)/bin/ruff check .

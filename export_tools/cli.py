@@ -43,6 +43,7 @@ VERIFY_EXAMPLES = (
     "edge verify digits.edge",
     "edge verify digits.edge --source model.py:build --weights digits.pt --report proof.html",
     "edge verify digits.edge --against goldens",
+    "edge verify digits.edge --runtime onnxruntime==1.16",
 )
 VIEW_EXAMPLES = ("edge view digits.edge", "edge view digits.edge --no-browser --port 8080", "edge view model.onnx")
 
@@ -95,8 +96,9 @@ def verify(argv: list[str]) -> int:
         )
     elif options.weights is not None:
         raise UsageError("weights for no module", "--weights", "say which module they belong to: --source")
-    from export_tools import proof_report, reverify, terminal  # noqa: PLC0415 - as in `export`
+    from export_tools import proof_report, reverify, terminal, throwaway  # noqa: PLC0415 - as in `export`
 
+    runtime = None if options.runtime is None else throwaway.parse(options.runtime)
     try:
         with terminal.stages(stream=console.people, color=console.color, quiet=console.quiet) as progress:
             found = reverify.reverify(
@@ -108,6 +110,7 @@ def verify(argv: list[str]) -> int:
                 seed=options.seed,
                 timeout_s=options.timeout,
                 allow_frozen_branch=options.allow_frozen_branch,
+                runtime=runtime,
                 progress=progress,
             )
     except ParityLost as problem:
@@ -119,9 +122,16 @@ def verify(argv: list[str]) -> int:
         console.note(f"warning: {warning}")
     proof = found.verification
     if not options.json:
-        console.say(f"\n{proof_report.lines(proof, whole=console.verbose)}\n\nequal, held against {found.against}")
+        there = "" if runtime is None else f", in {found.engine}"
+        lines = proof_report.lines(proof, whole=console.verbose)
+        console.say(f"\n{lines}\n\nequal, held against {found.against}{there}")
     if options.report is not None:
-        facts = (("held against", found.against), ("variant", found.variant.name), ("cases", str(proof.summary.cases)))
+        facts = (
+            ("held against", found.against),
+            ("run in", found.engine),
+            ("variant", found.variant.name),
+            ("cases", str(proof.summary.cases)),
+        )
         heading = proof_report.Heading(str(options.artifact), facts, found.warnings)
         proof_report.write(options.report, heading, proof)
     console.answer(_verified(options, found))
@@ -168,6 +178,7 @@ def _verified(options: argparse.Namespace, found: "Reverified") -> dict[str, Any
         "artifact": str(options.artifact),
         "variant": found.variant.name,
         "against": found.against,
+        "engine": found.engine,
         "cases": found.verification.summary.cases,
         "outputs": [
             {
@@ -231,6 +242,7 @@ def _request(options: argparse.Namespace) -> ExportRequest:
         opset=opset_for(options.opset, target),
         keep_opset=options.opset is None,
         target=target,
+        prove_target=options.prove_target,
         exporter=options.exporter,
         allow_frozen_branch=options.allow_frozen_branch,
         data=options.data,
@@ -271,6 +283,11 @@ def _verify_parser() -> Parser:
     )
     parser.add_argument("--data", metavar="FILE.npz|DIR", type=Path, help="further real inputs by name")
     parser.add_argument("--variant", default=AUTO, help="a name from edge info (default: the reference)")
+    parser.add_argument(
+        "--runtime",
+        metavar="onnxruntime==X",
+        help="run it in this release, which pip fetches once into an environment of its own (default: the one here)",
+    )
     parser.add_argument("--allow-frozen-branch", action="store_true", help="as the artifact was exported")
     parser.add_argument("--report", metavar="FILE.html", type=Path, help="the proof as one offline page")
     parser.add_argument(
@@ -326,6 +343,11 @@ def _export_parser() -> Parser:
         "--target",
         metavar="BOARD|onnxruntime==X|DOCTOR.json",
         help="what it is to run on: pi4, pi5, zero2w, ..., 'onnxruntime>=1.17', or what edge doctor --json wrote",
+    )
+    parser.add_argument(
+        "--prove-target",
+        action="store_true",
+        help="run it in the target's own onnxruntime too, which pip fetches once into an environment of its own",
     )
     parser.add_argument("--exporter", default=AUTO, metavar="|".join((AUTO, *EXPORTERS)), help="auto tries both")
     parser.add_argument(

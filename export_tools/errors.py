@@ -5,14 +5,14 @@
     EdgeError                           exit  leaves here
     ├─ Verdict      the honest answer: no  1  ParityLost
     ├─ InputError   a file we were given   3  SourceError (and of it, SourceLost, and of that OutOfMemory)
-    └─ Unsupported  cannot work here       5  ExportFailed (and of it, OperatorUnknown) · OpsetUnavailable
+    └─ Unsupported  cannot work here       5  ExportFailed (and of it, OperatorUnknown) · OpsetUnavailable · NoWheel
 
 The branches and the other leaves are `edge_runtime.errors`'.
 """
 
 from typing import TYPE_CHECKING
 
-from edge_runtime.errors import InputError, UnsupportedModel, Verdict
+from edge_runtime.errors import InputError, UnsupportedModel, UnsupportedSystem, Verdict
 
 if TYPE_CHECKING:
     from export_tools.verify import Failing
@@ -75,6 +75,10 @@ def leaves_torch(place: str, where: str) -> ParityLost:
         "compute it with torch instead of NumPy or Python there; or, if no output depends on it, say so with "
         "--allow-frozen-branch",
     )
+
+
+class NoWheel(UnsupportedSystem):
+    """This Python has no wheel of the onnxruntime that was asked for."""
 
 
 def depends_on_values(place: str, where: str, case: str = "") -> ParityLost:

@@ -20,6 +20,7 @@ def document(exported: "Exported") -> dict[str, Any]:
         "opset": {"asked": conversion.opset_asked, "written": conversion.opset_written},
         "ir": {"by_exporter": conversion.ir_by_exporter, "written": conversion.ir},
         "target": manifest.target,
+        "target_proof": None if manifest.target is None else _on_target(exported),
         "peak_bytes": manifest.peak_bytes,
         "requires": {"onnxruntime": manifest.requires_onnxruntime},
         "exporter": conversion.exporter,
@@ -39,4 +40,16 @@ def document(exported: "Exported") -> dict[str, Any]:
         "files": [{"path": file.path, "bytes": file.bytes} for file in exported.artifact.variant().files],
         "warnings": list(exported.warnings),
         "notes": list(exported.notes),
+    }
+
+
+def _on_target(exported: "Exported") -> dict[str, Any]:
+    found = exported.on_target
+    if found is None or found.version is None:
+        return {"how": "table", "onnxruntime": None, "why": "not asked for" if found is None else found.why}
+    return {
+        "how": "run",
+        "onnxruntime": found.version,
+        "cases": found.cases,
+        "of_tolerance": found.of_tolerance,
     }

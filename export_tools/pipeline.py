@@ -19,7 +19,7 @@ from edge_runtime.artifact import Artifact, is_only_an_artifact, open_artifact
 from edge_runtime.errors import EdgeError, Unwritable
 from edge_runtime.manifest import GoldenCase, State
 from edge_runtime.units import size
-from export_tools import adopt, python_source, remembered, repeat, replay
+from export_tools import adopt, prove, python_source, remembered, repeat, replay
 from export_tools.candidate import Candidate, Made, Proof, converted, prepared
 from export_tools.choice import best
 from export_tools.convert import Conversion, ask_for_export, exporters_for
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 class Exported:
     """What an export made.
 
+    on_target: how the target's onnxruntime was asked, where it was to run it.
     warnings: what people should know and nothing else says.   notes: how the source was read.
     """
 
@@ -64,6 +65,7 @@ class Exported:
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
     target: Target | None = None
+    on_target: prove.Proven | None = None
 
 
 Failure = tuple[str, EdgeError]  # an exporter and why it was not the one
@@ -78,6 +80,7 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: 
     began_ns = time.time_ns()
     refuse_output(request)
     refuse_opset(request)
+    ready = _fetched(request, progress)
     with (
         tempfile.TemporaryDirectory(prefix="edge-export-") as folder,
         files.telling_of_full_disks(Path(folder)),
@@ -100,6 +103,7 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: 
             with stage(progress, "goldens", "inputs and answers to replay on a board") as told:
                 golden = write_golden(work, contents)
                 told.says(f"{len(golden)} of {len(contents.cases)} cases")
+        on_target = None if ready is None else _proven_on_target(ready, request, contents, golden, work, progress)
         with stage(progress, "package", str(request.output)) as told:
             artifact = pack(request, contents, golden, work)
             told.says(f"{request.output}, {size(artifact.size_bytes(artifact.variant()))}")
@@ -112,6 +116,7 @@ def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: 
         warnings=(*made.answered.left_out, *made.proven.warnings, *contents.verification.warnings, *lost),
         notes=made.opened.notes,
         target=request.target,
+        on_target=on_target,
     )
     repeat.keep(request, made.read, document(exported), began_ns=began_ns, work=work)
     return exported
@@ -129,6 +134,7 @@ def export(
     output_names: Sequence[str] = (),
     opset: int | None = None,
     target: str | None = None,
+    prove_target: bool = False,
     exporter: str = AUTO,
     allow_frozen_branch: bool = False,
     data: str | Path | None = None,
@@ -181,6 +187,7 @@ def export(
             opset=opset_for(opset, aim),
             keep_opset=opset is None,
             target=aim,
+            prove_target=prove_target,
             exporter=exporter,
             allow_frozen_branch=allow_frozen_branch,
             data=None if data is None else Path(data),
@@ -197,6 +204,39 @@ def export(
         if isinstance(repeat.compare(request), repeat.Unchanged):
             return open_artifact(path)
         return run(request, progress=progress).artifact
+
+
+def _fetched(request: ExportRequest, progress: Progress) -> prove.Fetched | None:
+    """Fetch the target's onnxruntime when it is to run the model: before minutes are spent on what can't be proven."""
+    if request.target is None or not request.prove_target:
+        return None
+    release = request.target.release.name
+    with stage(progress, "fetch", f"onnxruntime {release}, into an environment of its own") as told:
+        ready = prove.fetched(release)
+        told.says(ready.why or f"onnxruntime {release} in {ready.folder}")
+    return ready
+
+
+def _proven_on_target(  # noqa: PLR0917 - one call of it
+    ready: prove.Fetched,
+    request: ExportRequest,
+    contents: Contents,
+    golden: Sequence[GoldenCase],
+    work: Path,
+    progress: Progress,
+) -> prove.Proven:
+    named = [Path(one.path).stem for one in golden]
+    with stage(progress, "prove", f"the golden cases in onnxruntime {ready.release}") as told:
+        found = prove.proven(
+            ready,
+            contents.conversion.model,
+            *prove.replayed(contents.verification, contents.cases, contents.answers, named),
+            where=request.origin,
+            work=work,
+            progress=told.step,
+        )
+        told.says(str(found))
+    return found
 
 
 def refuse_output(request: ExportRequest) -> None:

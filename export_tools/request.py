@@ -173,6 +173,7 @@ class ExportRequest:
 
     origin: what the manifest says of the source, for people.   data: an .npz, or a folder of them, of real inputs.
     keep_opset: nothing asks for `opset`, so an ONNX file keeps its own.   target: what it is to run on.
+    prove_target: run it in the target's own onnxruntime too.
     state: outputs that are the next step's inputs.   preprocess, postprocess: steps inside the graph.   labels: names
     of the classes, in their order.
     allow_frozen_branch: export the example's path through a forward that decides by values.
@@ -192,6 +193,7 @@ class ExportRequest:
     opset: int = DEFAULT_OPSET
     keep_opset: bool = False
     target: Target | None = None
+    prove_target: bool = False
     exporter: str = AUTO
     allow_frozen_branch: bool = False
     data: Path | None = None
@@ -222,7 +224,7 @@ class ExportRequest:
             raise UsageError(f"the seed {self.seed}", "--seed", "give an integer, 0 or more")
         self._check_names()
         self._check_dynamic()
-        self._check_skipped()
+        self._check_stages()
         named = [given.input for given in self.ranges]
         for name in named:
             if named.count(name) > 1:
@@ -243,12 +245,16 @@ class ExportRequest:
             if names.count(name) > 1:
                 raise UsageError(f"the name {name!r} is there twice", "--input-names, --output-names", "name each once")
 
-    def _check_skipped(self) -> None:
+    def _check_stages(self) -> None:
         for name in self.skip:
             if name not in SWITCHED:
                 known = f"{', '.join(SWITCHED)} may be left out"
                 what = "is needed: an unverified artifact is no artifact" if name in STAGES else "is no stage"
                 raise UsageError(f"{name!r} {what}", "--skip", known)
+        if self.prove_target and self.target is None:
+            raise UsageError("no target to prove it for", "--prove-target", "say which: --target onnxruntime==1.16")
+        if self.prove_target and "goldens" in self.skip:
+            raise UsageError("it replays the golden cases", "--prove-target", "leave out: --skip goldens")
 
     def _check_dynamic(self) -> None:
         axes = [(axis.input, axis.axis) for axis in self.dynamic]

@@ -2,7 +2,8 @@
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,8 @@ from edge_runtime import npz
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.errors import UsageError
 from edge_runtime.manifest import Manifest, Variant
-from export_tools import adopt, remembered, replay
+from edge_runtime.session import ENGINE
+from export_tools import adopt, prove, remembered, replay, throwaway
 from export_tools.cases import REAL, Case
 from export_tools.errors import ParityLost, SourceError
 from export_tools.explain import Investigation
@@ -29,11 +31,12 @@ AGAINST = (AUTO, SOURCE, GOLDENS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reverified:
-    """A proof that was repeated. against: what it was held against, as people read it."""
+    """A proof that was repeated. against: what it was held against, as people read it.   engine: what ran it."""
 
     artifact: Artifact
     variant: Variant
     against: str
+    engine: str
     verification: Verification
     warnings: tuple[str, ...]
 
@@ -48,15 +51,18 @@ def reverify(
     seed: int = 0,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     allow_frozen_branch: bool = False,
+    runtime: str | None = None,
     progress: Progress = lambda _: None,
 ) -> Reverified:
     """Prove an artifact again; return the proof.
 
     against: ``source`` is the module, as given or as this host remembers it, with all the cases that an export makes,
     at the sizes and values that the manifest says; ``goldens`` are the answers stored in the artifact; ``auto`` takes
-    the source where there is one. data: further real inputs, for the source alone.
+    the source where there is one. data: further real inputs, for the source alone.   runtime: a release of onnxruntime
+    (``1.16``) to run it in, which pip fetches once, instead of this environment's.
     Raises HashMismatch for a changed file, SourceError for a source that is not the artifact's, ParityLost when an
-    answer departs, with the operator and a small failing input as an export has them.
+    answer departs, with the operator and a small failing input as an export has them; with another runtime NoWheel or
+    UnsupportedSystem when it is not to be had, UnsupportedModel when it refuses the model.
     """
     if against not in AGAINST:
         raise UsageError(f"nothing called {against!r} to verify against", "--against", f"one of {', '.join(AGAINST)}")
@@ -68,28 +74,43 @@ def reverify(
     known = source or remembered.recall(artifact.manifest.variants[0].files[0].sha256)
     if against == SOURCE and known is None:
         raise SourceError("this host does not remember its source", str(path), "say where it is: --source FILE.py:call")
-    if known is not None and against != GOLDENS:
-        return _against_source(
-            artifact,
-            chosen,
-            _request(
+    with _other_runtime(runtime, path, timeout_s, progress) as other:
+        if known is not None and against != GOLDENS:
+            request = _request(
                 artifact,
                 known,
                 data=data,
                 seed=seed,
                 timeout_s=timeout_s,
                 allow_frozen_branch=allow_frozen_branch,
-            ),
-            progress,
-        )
-    if data is not None:
-        raise UsageError(
-            "there is no answer to hold new inputs against", "--data", "give the module too: --source FILE.py:callable"
-        )
-    return _against_goldens(artifact, chosen, progress)
+            )
+            return _against_source(artifact, chosen, request, other, progress)
+        if data is not None:
+            hint = "give the module too: --source FILE.py:callable"
+            raise UsageError("there is no answer to hold new inputs against", "--data", hint)
+        return _against_goldens(artifact, chosen, other, progress)
 
 
-def _against_source(artifact: Artifact, variant: Variant, request: ExportRequest, progress: Progress) -> Reverified:
+@contextmanager
+def _other_runtime(
+    release: str | None, path: str | Path, timeout_s: float, progress: Progress
+) -> Iterator[prove.Runtime | None]:
+    if release is None:
+        yield None
+        return
+    with stage(progress, "fetch", f"onnxruntime {release}, into an environment of its own") as told:
+        folder = throwaway.environment(release)
+        told.says(f"onnxruntime {release} in {folder}")
+    with (
+        tempfile.TemporaryDirectory(prefix="edge-runtime-") as work,
+        prove.runtime(folder, release, where=str(path), work=Path(work), timeout_s=timeout_s) as opened,
+    ):
+        yield opened
+
+
+def _against_source(
+    artifact: Artifact, variant: Variant, request: ExportRequest, other: prove.Runtime | None, progress: Progress
+) -> Reverified:
     model = artifact.model_path(variant)
     with tempfile.TemporaryDirectory(prefix="edge-verify-") as folder, start(request) as reference:
         work = Path(folder)
@@ -131,22 +152,27 @@ def _against_source(artifact: Artifact, variant: Variant, request: ExportRequest
                     state=request.state,
                     tied=doubts.tied,
                     reference=opened.reference,
+                    opener=None if other is None else other.open,
                     progress=told.step,
                 )
-                more = doubts.search(model, proof)
+                more = doubts.search(model, proof) if other is None else 0
             except ParityLost as problem:
-                raise doubts.explained(problem) from problem
+                # what explains a failure runs in this process's own runtime, which is not the one that failed
+                raise doubts.explained(problem) if other is None else problem from problem
             told.says(f"worst error {proof.worst.difference.ratio:.1%} of its tolerance; {more} more inputs searched")
     return Reverified(
         artifact=artifact,
         variant=variant,
         against=f"the source {request.origin}",
+        engine=_engine(other),
         verification=proof,
         warnings=(*answered.left_out, *proof.warnings),
     )
 
 
-def _against_goldens(artifact: Artifact, variant: Variant, progress: Progress) -> Reverified:
+def _against_goldens(
+    artifact: Artifact, variant: Variant, other: prove.Runtime | None, progress: Progress
+) -> Reverified:
     golden = list(artifact.golden(variant))
     if not golden:
         raise UsageError(
@@ -158,13 +184,32 @@ def _against_goldens(artifact: Artifact, variant: Variant, progress: Progress) -
     with stage(progress, "verify", f"{len(cases)} golden cases in onnxruntime") as told:
         model = artifact.model_path(variant)
         refuse_invalid(model, where=str(artifact.path))
-        found = held(model, cases, answers, granted, threads=threads(), where=str(artifact.path), reference=STORED)
+        found = held(
+            model,
+            cases,
+            answers,
+            granted,
+            threads=threads(),
+            where=str(artifact.path),
+            reference=STORED,
+            opener=None if other is None else other.open,
+            progress=told.step,
+        )
         if found.wrong:
             raise departed(found, cases, model, str(artifact.path))
         told.says(f"worst error {found.worst.difference.ratio:.1%} of its tolerance")
     return Reverified(
-        artifact=artifact, variant=variant, against="its golden cases", verification=found, warnings=found.warnings
+        artifact=artifact,
+        variant=variant,
+        against="its golden cases",
+        engine=_engine(other),
+        verification=found,
+        warnings=found.warnings,
     )
+
+
+def _engine(other: prove.Runtime | None) -> str:
+    return ENGINE if other is None else other.engine
 
 
 def _request(artifact: Artifact, source: SourceSpec, **options: object) -> ExportRequest:

@@ -67,7 +67,10 @@ def facts(exported: Exported) -> Iterator[tuple[str, str]]:
     lowered = f", {turned} from {conversion.ir_by_exporter}" if conversion.ir != conversion.ir_by_exporter else ""
     yield "IR", f"{conversion.ir}{lowered}: runs on onnxruntime {manifest.requires_onnxruntime} and later"
     if exported.target is not None:
-        yield "target", f"{exported.target.title}, onnxruntime {exported.target.release.name}"
+        how = "checked by table only" if exported.on_target is None else str(exported.on_target)
+        release = f"onnxruntime {exported.target.release.name}"
+        named = release if exported.target.title == release else f"{exported.target.title}, {release}"
+        yield "target", f"{named}: {how}"
     yield "exporter", f"{conversion.exporter} ({conversion.why})"
     yield "operators", ", ".join(f"{kind} {count}" if count > 1 else kind for kind, count in conversion.operators)
     yield "cases", f"{proof.summary.cases}, against {proof.summary.reference}"

@@ -43,6 +43,7 @@ class TorchProcess:
 
     ``with TorchProcess(...) as child: child.ask({...}); answer = child.answer()``. Leaving ends the child and
     everything it started, whatever it is doing.
+    script: a file to run instead of a worker, with the standard library and nothing else of this environment.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class TorchProcess:
         cwd: str,
         timeout_s: float,
         worker: str = TORCH,
+        script: Path | None = None,
         oom_kills: Callable[[], int | None] = oom_kills,
     ) -> None:
         if not Path(cwd).is_dir():
@@ -72,8 +74,18 @@ class TorchProcess:
         }
         # -P: a file torch.py in the working directory must not become torch. The worker adds the directory later,
         # when all that it needs itself is imported
+        words: tuple[str, ...] = (sys.executable, "-P", "-m", f"export_tools.{worker}")
+        if script is not None:
+            # -I -S: neither variables nor site-packages, the user's or this environment's
+            words = (sys.executable, "-I", "-S", "-B", str(script))
+            environment = {
+                "HOME": self._scratch.name,
+                "TMPDIR": self._scratch.name,
+                "LANG": "C.UTF-8",
+                "ORT_DISABLE_TELEMETRY": "1",
+            }
         self._process = subprocess.Popen(
-            (sys.executable, "-P", "-m", f"export_tools.{worker}"),
+            words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -7,6 +7,7 @@ answer may be off is derived in `noise`.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,8 @@ class Failing:
     proof: "Verification"
 
 
+# Opens one of a model's two graphs (`AS_WRITTEN`, `OPTIMISED`) in an engine: what then gives a case's outputs by name
+Opener = Callable[[Path, str], Callable[[Case], dict[str, Array]]]
 # Whether an integer output of a case, answered so, names another of several values that are equal within rounding
 Tied = Callable[[Case, str, Array], bool]
 
@@ -131,6 +134,7 @@ def verify(
     state: Sequence[State] = (),
     tied: Tied | None = None,
     reference: str = TORCH,
+    opener: Opener | None = None,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Verification:
     """Return the proof that a model answers like PyTorch.
@@ -147,6 +151,7 @@ def verify(
         state=state,
         tied=tied,
         reference=reference,
+        opener=opener,
         progress=progress,
     )
     if found.wrong:
@@ -164,6 +169,7 @@ def compared(
     state: Sequence[State] = (),
     tied: Tied | None = None,
     reference: str = TORCH,
+    opener: Opener | None = None,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Verification:
     """Run every case in onnxruntime, and hold it against PyTorch.
@@ -185,6 +191,7 @@ def compared(
         state=state,
         tied=tied,
         reference=reference,
+        opener=opener,
         progress=progress,
     )
 
@@ -200,10 +207,15 @@ def held(
     state: Sequence[State] = (),
     tied: Tied | None = None,
     reference: str = TORCH,
+    opener: Opener | None = None,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Verification:
-    """Run every case in onnxruntime, and hold it against answers within what each output is granted; as `compared`."""
+    """Run every case in onnxruntime, and hold it against answers within what each output is granted; as `compared`.
+
+    opener: the engine, this process's own unless given.
+    """
     judge = tied or _all_equal
+    engine = opener or partial(Runner, threads=threads, where=where)
     # one after the other: two sessions would hold the weights twice
     written, optimised = (
         _run_all(
@@ -212,8 +224,7 @@ def held(
             answers,
             granted,
             graph=graph,
-            threads=threads,
-            where=where,
+            opener=engine,
             state=state,
             tied=judge,
             progress=lambda index: progress(before + index, 2 * len(cases)),  # noqa: B023 - called within its round
@@ -255,13 +266,12 @@ def _run_all(
     granted: Sequence[Mapping[str, Granted]],
     *,
     graph: str,
-    threads: int,
-    where: str,
+    opener: Opener,
     state: Sequence[State],
     tied: Tied,
     progress: Callable[[int], None],
 ) -> _Run:
-    run = Runner(model, graph, threads=threads, where=where)
+    run = opener(model, graph)
     names = list(answers[0].plain)
     rows: list[Row] = []
     signal, error = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
