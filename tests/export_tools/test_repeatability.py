@@ -1,5 +1,6 @@
 """What a module does beside computing its outputs from its inputs, found by calling it twice."""
 
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from export_tools.errors import SourceError
+from export_tools.kept_state import changes, checksums, kept
 from export_tools.pickled import import_file
 from export_tools.repeatability import Forward, Repeated
 from export_tools.source import user_code
@@ -135,3 +137,30 @@ def test_a_float64_constant_is_told_with_its_line(traps: ModuleType) -> None:
         "float64: was it meant?"
     )
     assert repeated(nn.Linear(3, 3)).notes == ()
+
+
+def test_whatever_a_module_holds_can_be_looked_at() -> None:
+    module: Any = nn.Linear(2, 2)
+    module.itself = [1]
+    module.itself.append(module.itself)
+    module.sparse = torch.eye(3).to_sparse()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and still in people's modules
+        module.rounded = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+    module.waves = torch.ones(3, dtype=torch.complex64).conj()
+    module.flag = torch.tensor(True)
+    module.nowhere = torch.ones(2, device="meta")
+    held = kept(module)
+    assert {"weight", "bias", "sparse", "rounded", "waves", "flag", "nowhere"} <= held.keys()
+    module.flag = torch.tensor(False)
+    assert changes(held, kept(module)) == ["attribute 'flag' (1 → 0)"]
+    assert checksums(module)["weight"] != 0
+
+
+def test_a_large_table_that_changes_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export_tools.kept_state.LARGE_BYTES", 8)
+    module = nn.Linear(4, 4)
+    held = kept(module)
+    with torch.no_grad():
+        module.weight[0, 0] += 1
+    assert [one.partition(" (")[0] for one in changes(held, kept(module))] == ["parameter 'weight'"]

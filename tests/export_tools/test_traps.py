@@ -96,6 +96,11 @@ def test_sizes_that_a_module_wants_equal_are_told_to_share_a_name(requested: Req
     assert "if rows and others are always equal, give them one name" in caught.value.hint
 
 
+def test_noise_that_only_the_graph_shows_is_refused(requested: Requested, tmp_path: Path) -> None:
+    with pytest.raises(ParityLost, match="the graph draws random numbers: RandomNormalLike"):
+        run(requested("traps.py:noisy_in_batches", tmp_path / "a.edge", dynamic=("x:0=rows",), exporter="torchscript"))
+
+
 def graph(*nodes: onnx.NodeProto) -> onnx.ModelProto:
     port = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("x", "y")]
     return helper.make_model(helper.make_graph(list(nodes), "g", port[:1], port[1:]))
