@@ -199,7 +199,7 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
             reference=proof.reference,
             progress=told.step,
         )
-        more = proof.doubts.search(files[0], found)
+        more = proof.doubts.search(files[0], found, decisive=written.decisive)
         told.says(
             f"{len(cases)} cases, worst error {found.worst.difference.ratio:.1%} of its tolerance; "
             f"{more} more inputs searched"

@@ -88,7 +88,8 @@ class Traced:
 class Written:
     """What an exporter wrote, as it wrote it. folder: where the graph's large weights lie.
 
-    seconds: the child's own.   frozen: where it holds one path of a forward that has several.
+    seconds: the child's own.   frozen: where it holds one path of a forward that has several.   decisive: sizes that
+    forward compares dynamic ones with.
     """
 
     graph: onnx.ModelProto
@@ -97,6 +98,7 @@ class Written:
     ir: int
     seconds: float
     frozen: tuple[str, ...]
+    decisive: tuple[int, ...] = ()
 
 
 def await_traced(child: TorchProcess, exporter: str) -> Traced:
@@ -144,6 +146,7 @@ def await_converted(
         ir=graph.ir_version,
         seconds=own_s + time.monotonic() - begin - waited_s,
         frozen=tuple(map(str, answer.get("branches", ()))),
+        decisive=tuple(map(int, answer.get("sizes", ()))),
     )
 
 

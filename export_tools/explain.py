@@ -1,6 +1,6 @@
 """A failed proof, as people need it: a small input that shows it, where the graph leaves the module, and a replay."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from export_tools.noise import Profile
 from export_tools.reference import Opened, tie_judge
 from export_tools.request import ExportRequest
 from export_tools.torch_process import TorchProcess
-from export_tools.trials import Inputs, Known, Trial, searched, shrink
+from export_tools.trials import Inputs, Known, Trial, at_sizes, searched, shrink
 from export_tools.verify import AS_WRITTEN, OPTIMISED, Runner, Tied, Verification, departed
 
 
@@ -36,19 +36,24 @@ class Investigation:
         """What judges an index that differs."""
         return tie_judge(self.opened, self.reference, self.work)
 
-    def search(self, model: Path, found: Verification) -> int:
-        """Try more inputs after all cases have passed; return how many. Raises ParityLost for the first that fails."""
+    def search(self, model: Path, found: Verification, *, decisive: Sequence[int] = ()) -> int:
+        """Try more inputs after all cases have passed; return how many. Raises ParityLost for the first that fails.
+
+        decisive: sizes that forward is known to decide by.
+        """
         trial = replace(self._trial(model, OPTIMISED), known=self.searched)
+        example, ports, seed = self.opened.example, self.opened.inputs, self.request.seed
         count = 0
-        for name, inputs in searched(
-            self.opened.example, self.opened.inputs, self.request.dynamic, seed=self.request.seed
+        for case in (
+            *at_sizes(example, ports, self.request.dynamic, decisive, seed=seed),
+            *searched(example, ports, self.request.dynamic, seed=seed),
         ):
-            row = trial(inputs, name=name)
+            row = trial(case.inputs, name=case.name)
             count += 1
             if row is not None:
-                row = self._trial(model, AS_WRITTEN)(inputs, name=name) or row
+                row = self._trial(model, AS_WRITTEN)(case.inputs, name=case.name) or row
                 wrong = replace(found, rows=(*found.rows, row))
-                raise departed(wrong, [Case(name, inputs, {})], model, self.request.origin)
+                raise departed(wrong, [case], model, self.request.origin)
         return count
 
     def explained(self, problem: ParityLost) -> ParityLost:

@@ -4,6 +4,7 @@ A torch door. The parent's half is `convert`.
 """
 
 import contextlib
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from export_tools.request import DynamicAxis, wire_names
 from export_tools.source import Input
 from export_tools.unsupported import missing
 
+MAX_DECISIVE = 8  # sizes that a forward decides by, of those that torch.export names
 TRACED_SIZE = 2  # a dimension traced at 1 is taken for one that broadcasts, and frozen
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -77,6 +79,7 @@ class Exporting:
                 said = None if command["allow_frozen"] else reason
                 seconds = time.monotonic() - begin - sum(traced)
                 return {"failed": said, "branches": frozen, "path": command["path"], "seconds": seconds}
+            decisive = self._decisive_sizes(args, kwargs, axes) if frozen and axes else []
         except (KeyboardInterrupt, Unwritable):
             raise
         except BaseException as problem:
@@ -92,7 +95,7 @@ class Exporting:
             place = place_of(unknown.name, lambda: self.module(*args, **kwargs))
             return {**failed, "operator": unknown.name, "since": unknown.since, "place": place}
         seconds = time.monotonic() - begin - sum(traced)
-        return {"failed": None, "path": command["path"], "seconds": seconds}
+        return {"failed": None, "path": command["path"], "seconds": seconds, "sizes": decisive}
 
     @contextlib.contextmanager
     def _telling_when_traced(self) -> Iterator[list[float]]:
@@ -132,6 +135,22 @@ class Exporting:
         except BaseException as problem:  # noqa: BLE001 - it raises whatever it meets; only one kind is of interest
             return _first_words(problem) if _is_about_values(problem) else ""
         return ""
+
+    def _decisive_sizes(self, args: tuple[Any, ...], kwargs: dict[str, Any], axes: list[DynamicAxis]) -> list[int]:
+        """Return the numbers that forward compares a dynamic size with: ``x.shape[0] == 64`` is a branch at 64.
+
+        torch.export names them when it says which guards of the trace not all sizes satisfy.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.export.export(self.module, args, kwargs, dynamic_shapes=self._dynamic_shapes(axes), strict=False)
+        except Exception as problem:  # noqa: BLE001 - it raises whatever it meets; only its words on guards are of interest
+            guards = [line for line in str(problem).splitlines() if "guard" in line or "Dim(" in line]
+            # indices of inputs and axes are numbers too; trying one more size costs little
+            numbers = {int(number) for line in guards for number in re.findall(r"(?<![\w.\[])\d{1,9}(?![\w\]]|\.\d)", line)}
+            return sorted(numbers)[:MAX_DECISIVE]
+        return []
 
     def _dynamic_shapes(self, axes: list[DynamicAxis]) -> Any:  # noqa: ANN401 - torch types this pytree as Any too
         # one Dim object for each name: torch takes two of the same name for two unrelated dimensions

@@ -105,10 +105,29 @@ class Trial:
         return max((row for row in rows if not row.difference.ok), key=lambda row: row.difference.ratio, default=None)
 
 
-def searched(
-    example: Inputs, ports: Sequence[Port], dynamic: Sequence[DynamicAxis], *, seed: int
-) -> Iterator[tuple[str, dict[str, Array]]]:
-    """Yield names and inputs of other styles than the cases': sparse, constant, heavy-tailed, of mixed magnitudes.
+def at_sizes(
+    example: Inputs, ports: Sequence[Port], dynamic: Sequence[DynamicAxis], decisive: Sequence[int], *, seed: int
+) -> Iterator[Case]:
+    """Yield inputs at the sizes that a forward decides by, and beside them: each dimension by itself, as allowed."""
+    random = np.random.default_rng([seed, len(decisive)])
+    shown = {
+        name: size
+        for port in ports
+        for name, size in zip(port.shape, example[port.name].shape, strict=True)
+        if isinstance(name, str)
+    }
+    for name, axis in {axis.name: axis for axis in dynamic}.items():
+        near = {size + step for size in decisive for step in (-axis.step, 0, axis.step)}
+        for size in sorted(one for one in near if axis.allows(one)):
+            sizes = {**shown, name: size}
+            shapes = {port.name: sized(port, example[port.name].shape, sizes) for port in ports}
+            if sum(map(math.prod, shapes.values())) <= MAX_SEARCHED_ELEMENTS:
+                made = {port.name: _values(port, example[port.name], shapes[port.name], random) for port in ports}
+                yield Case(f"decisive-{name}-{size}", made, {name: size})
+
+
+def searched(example: Inputs, ports: Sequence[Port], dynamic: Sequence[DynamicAxis], *, seed: int) -> Iterator[Case]:
+    """Yield inputs of other styles than the cases': sparse, constant, heavy-tailed, of mixed magnitudes.
 
     `SEARCHED` of them at most, `MAX_SEARCHED_ELEMENTS` elements in all; sizes and values within what was declared.
     """
@@ -126,10 +145,8 @@ def searched(
         spent += elements
         if spent > MAX_SEARCHED_ELEMENTS:
             return
-        yield (
-            f"search-{index}",
-            {port.name: _values(port, example[port.name], shapes[port.name], random) for port in ports},
-        )
+        made = {port.name: _values(port, example[port.name], shapes[port.name], random) for port in ports}
+        yield Case(f"search-{index}", made, {})
 
 
 def shrink(

@@ -6,7 +6,7 @@ from edge_runtime.manifest import Port
 from edge_runtime.npz import Array
 from export_tools.cases import ports_of
 from export_tools.request import ValueRange, parse_dynamic
-from export_tools.trials import SEARCHED, searched, shrink
+from export_tools.trials import SEARCHED, at_sizes, searched, shrink
 
 EXAMPLE = {"x": np.linspace(-1, 1, 24, dtype=np.float32).reshape(4, 6), "ids": np.array([0, 3]), "on": np.ones(2, bool)}
 BATCH = (parse_dynamic("x:0=batch:2..64/2"),)
@@ -15,24 +15,33 @@ PORTS = ports_of(EXAMPLE, BATCH)
 
 def test_searched_inputs_are_of_other_styles_and_sizes_and_the_same_every_time() -> None:
     found, again = (list(searched(EXAMPLE, PORTS, BATCH, seed=3)) for _ in range(2))
-    assert [name for name, _ in found] == [f"search-{index}" for index in range(SEARCHED)]
-    assert all(np.array_equal(one["x"], other["x"]) for (_, one), (_, other) in zip(found, again, strict=True))
-    sizes = {inputs["x"].shape[0] for _, inputs in found}
+    assert [case.name for case in found] == [f"search-{index}" for index in range(SEARCHED)]
+    assert all(np.array_equal(one.inputs["x"], other.inputs["x"]) for one, other in zip(found, again, strict=True))
+    sizes = {case.inputs["x"].shape[0] for case in found}
     assert len(sizes) > 4
     assert all(2 <= size <= 64 and size % 2 == 0 for size in sizes)
-    floats = [inputs["x"] for _, inputs in found]
+    floats = [case.inputs["x"] for case in found]
     assert max(np.abs(x).max() for x in floats) > 10
     assert any((x == 0).mean() > 0.5 for x in floats)
     assert any((x == x.flat[0]).all() for x in floats)
-    assert all(0 <= inputs["ids"].min() <= inputs["ids"].max() <= 3 for _, inputs in found)
+    assert all(0 <= case.inputs["ids"].min() <= case.inputs["ids"].max() <= 3 for case in found)
 
 
 def test_searched_values_stay_within_what_was_declared() -> None:
     ranges = (ValueRange(input="x", low=-1, high=2), ValueRange(input="ids", low=0, high=30521))
     ports = ports_of(EXAMPLE, BATCH, ranges)
-    found = [inputs for _, inputs in searched(EXAMPLE, ports, BATCH, seed=0)]
+    found = [case.inputs for case in searched(EXAMPLE, ports, BATCH, seed=0)]
     assert all(-1 <= inputs["x"].min() <= inputs["x"].max() <= 2 for inputs in found)
     assert max(inputs["ids"].max() for inputs in found) > 10_000
+
+
+def test_sizes_that_a_forward_decides_by_are_tried_with_their_neighbours_as_allowed() -> None:
+    found = list(at_sizes(EXAMPLE, PORTS, BATCH, [2, 30, 65], seed=0))
+    assert [case.name for case in found] == [f"decisive-batch-{size}" for size in (2, 4, 28, 30, 32)]
+    assert [case.inputs["x"].shape for case in found] == [(size, 6) for size in (2, 4, 28, 30, 32)]
+    assert found[0].sizes == {"batch": 2}
+    assert list(at_sizes(EXAMPLE, PORTS, BATCH, [], seed=0)) == []
+    assert list(at_sizes(EXAMPLE, PORTS, (parse_dynamic("x:0=batch"),), [10**9], seed=0)) == []
 
 
 def test_a_large_network_is_searched_less() -> None:
