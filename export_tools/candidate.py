@@ -94,6 +94,7 @@ def prepared(
         reference=reference,
         profile=profile(answered.answers),
         precise=is_precise(answered.answers),
+        nested=answered.nested,
         work=work,
         threads=threads(),
         replay=replay,

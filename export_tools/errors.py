@@ -66,6 +66,12 @@ def needs_memory(doing: str, problem: BaseException, where: str) -> OutOfMemory:
     return OutOfMemory(f"{doing} needs more memory than there is: {said}", where, MORE_MEMORY)
 
 
+LEAVE_SHORT_CUT = (
+    "torch's transformer takes a short cut there, by the values of its mask: build nn.TransformerEncoder with "
+    "enable_nested_tensor=False"
+)
+
+
 def leaves_torch(place: str, where: str) -> ParityLost:
     """Return the error for a forward that hands values of its input to NumPy, at ``model.py:12``, in a traced graph."""
     return ParityLost(
@@ -81,12 +87,19 @@ class NoWheel(UnsupportedSystem):
     """This Python has no wheel of the onnxruntime that was asked for."""
 
 
-def depends_on_values(place: str, where: str, case: str = "") -> ParityLost:
-    """Return the error for a forward whose path depends on the values of its input, at ``model.py:12``."""
+def depends_on_values(place: str, where: str, case: str = "", *, nested: bool = False) -> ParityLost:
+    """Return the error for a forward whose path depends on the values of its input, at ``model.py:12``.
+
+    nested: it goes through nested tensors, which torch's own layers make of a mask.
+    """
     told = f": the case {case} takes another path than the example" if case else ""
+    remedy = (
+        LEAVE_SHORT_CUT
+        if nested
+        else "make both paths part of the graph there, with torch.where or torch.cond instead of Python's if"
+    )
     return ParityLost(
         f"forward depends on input values at {place}{told}",
         where,
-        "make both paths part of the graph there, with torch.where or torch.cond instead of Python's if; or export the "
-        "example's path alone with --allow-frozen-branch",
+        f"{remedy}; or export the example's path alone with --allow-frozen-branch",
     )

@@ -8,7 +8,7 @@ from edge_runtime import npz
 from edge_runtime.errors import EdgeError
 from export_tools import departure
 from export_tools.cases import Case
-from export_tools.errors import ParityLost
+from export_tools.errors import LEAVE_SHORT_CUT, ParityLost
 from export_tools.noise import Profile
 from export_tools.reference import Opened, tie_judge
 from export_tools.request import ExportRequest
@@ -28,6 +28,7 @@ class Investigation:
     precise: bool
     work: Path
     threads: int
+    nested: bool = False  # forward goes through nested tensors
     replay: Callable[[Path], str]  # the command that shows a failure again, by the file of its input
     searched: Known = field(default_factory=dict)  # answers to the inputs that every candidate is tried with
 
@@ -79,10 +80,11 @@ class Investigation:
         found = None
         if failing.row.graph == AS_WRITTEN:
             found = departure.find(smaller, self.reference, self.opened.output_names, work=self.work)
+        remedy = LEAVE_SHORT_CUT if self.nested else problem.hint
         told = ParityLost(
             f"{problem.what}; {found}" if found else problem.what,
             problem.where,
-            f"{problem.hint}; a small input that shows it is in {path}, replay it: {self.replay(path)}",
+            f"{remedy}; a small input that shows it is in {path}, replay it: {self.replay(path)}",
         )
         told.failing = failing
         return told

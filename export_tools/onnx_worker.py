@@ -60,7 +60,7 @@ class Worker:
         given |= {names[taken]: self._left[left] for taken, left in command.get("state", ())}
         self._left = self._run(given)
         npz.write(Path(command["outputs"]), {str(index): array for index, array in enumerate(self._left)})
-        return {"branch": None, "untraced": "", "escape": None, "precise": False, "shaken": False}
+        return {"branch": None, "untraced": "", "nested": False, "escape": None, "precise": False, "shaken": False}
 
     def changed(self, _command: Mapping[str, Any]) -> dict[str, Any]:
         """Tell that nobody knows what it holds."""

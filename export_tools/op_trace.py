@@ -175,6 +175,11 @@ def place_of(operator: str, run: Callable[[], object]) -> str | None:
     return next(exact, None) or next(alike, None)
 
 
+def is_nested(operations: Sequence[Operation]) -> bool:
+    """Return whether a run went through nested tensors, whose sizes are values."""
+    return any("nested_tensor" in operation.kind for operation in operations)
+
+
 def place_in_user_code(problem: BaseException) -> str | None:
     """Return the innermost line of the user's code that an exception passed through, as ``model.py:12``."""
     while problem.__cause__ is not None:

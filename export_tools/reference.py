@@ -168,6 +168,7 @@ class Answered:
 
     left_out: a sentence for each case that there is no answer for, or that takes a path which is not exported.
     frozen: where in the user's code that path leaves the example's.   escapes: where values of the input leave torch.
+    nested: forward goes through nested tensors.
     """
 
     cases: tuple[Case, ...]
@@ -175,6 +176,7 @@ class Answered:
     left_out: tuple[str, ...]
     frozen: tuple[str, ...]
     escapes: tuple[str, ...] = ()
+    nested: bool = False
 
 
 def answer_cases(
@@ -196,7 +198,7 @@ def answer_cases(
     left_out: list[str] = list(too_large)
     frozen: list[str] = []
     escapes: list[str] = []
-    untraced = ""
+    untraced, nested = "", False
     for index, case in enumerate(cases):
         progress(index, len(cases))
         try:
@@ -205,6 +207,7 @@ def answer_cases(
             )
             branch: str | None = told["branch"]
             escapes += [told["escape"]] if told["escape"] else []
+            nested |= told["nested"]
             if told["untraced"]:
                 untraced = f"branches are found by answers alone, forward can't be watched: {told['untraced']}"
             if branch is None:
@@ -213,7 +216,7 @@ def answer_cases(
                 frozen.append(branch)
                 left_out.append(f"the case {case.name} is left out: at {branch} it takes another path than the example")
             else:
-                raise depends_on_values(branch, request.origin, case.name)
+                raise depends_on_values(branch, request.origin, case.name, nested=told["nested"])
         except SourceError as problem:
             left_out.append(_refused(case, problem, request))
     watched = "none" if request.allow_frozen_branch else "path"
@@ -221,7 +224,7 @@ def answer_cases(
         step = carried_on(case, request.state, answered[-1][1].plain)
         answers, told = answer_case(step, opened, reference, work / f"step-{index}", request.state, compare=watched)
         if told["branch"] is not None:
-            raise depends_on_values(told["branch"], request.origin, step.name)
+            raise depends_on_values(told["branch"], request.origin, step.name, nested=told["nested"])
         answered.append((step, answers))
     again, _ = answer_case(cases[0], opened, reference, work / "case-again")
     for name, array in answered[0][1].plain.items():
@@ -235,6 +238,7 @@ def answer_cases(
         (*left_out, *([untraced] if untraced else ())),
         tuple(dict.fromkeys(frozen)),
         tuple(dict.fromkeys(escapes)),
+        nested,
     )
 
 

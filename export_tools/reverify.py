@@ -136,6 +136,7 @@ def _against_source(
             reference=reference,
             profile=profile(answered.answers),
             precise=is_precise(answered.answers),
+            nested=answered.nested,
             work=work,
             threads=threads(),
             replay=partial(replay.of_verify, artifact.path, variant.name, request),

@@ -38,7 +38,7 @@ from export_tools.fingerprint import FIGURES
 from export_tools.in_double import InDouble
 from export_tools.kept_state import Value, changes, checksums, kept
 from export_tools.kernel_noise import KernelNoise, deviation
-from export_tools.op_trace import Operation, OpTrace, departure
+from export_tools.op_trace import Operation, OpTrace, departure, is_nested
 from export_tools.op_values import watched
 from export_tools.repeatability import Forward
 from export_tools.request import SourceSpec
@@ -173,6 +173,7 @@ class Worker:
         precisely = command.get("precisely", True)
         return {
             "branch": branch,
+            "nested": is_nested(self._paths.get(None, ())),
             "escape": escape,
             "untraced": untraced,
             "precise": precisely and self._answer_precisely(tensors, goes_on, Path(command["precise"])),

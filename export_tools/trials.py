@@ -86,7 +86,7 @@ class Trial:
             told = {"branch": None}
         if told["branch"] is not None:
             if not self.allow_frozen:
-                raise depends_on_values(told["branch"], self.where, case.name)
+                raise depends_on_values(told["branch"], self.where, case.name, nested=told["nested"])
             found = None
         small = found is None or sum(array.nbytes for array in found.plain.values()) <= MAX_KNOWN_BYTES
         if self.known is not None and small:
@@ -109,7 +109,6 @@ def at_sizes(
     example: Inputs, ports: Sequence[Port], dynamic: Sequence[DynamicAxis], decisive: Sequence[int], *, seed: int
 ) -> Iterator[Case]:
     """Yield inputs at the sizes that a forward decides by, and beside them: each dimension by itself, as allowed."""
-    random = np.random.default_rng([seed, len(decisive)])
     shown = {
         name: size
         for port in ports
@@ -121,6 +120,9 @@ def at_sizes(
         for size in sorted(one for one in near if axis.allows(one)):
             sizes = {**shown, name: size}
             shapes = {port.name: sized(port, example[port.name].shape, sizes) for port in ports}
+            random = np.random.default_rng(
+                [seed, size]
+            )  # of its own: the same name is the same input, whatever else is tried
             if sum(map(math.prod, shapes.values())) <= MAX_SEARCHED_ELEMENTS:
                 made = {port.name: _values(port, example[port.name], shapes[port.name], random) for port in ports}
                 yield Case(f"decisive-{name}-{size}", made, {name: size})
