@@ -148,9 +148,7 @@ class Exporting:
         except Exception as problem:  # noqa: BLE001 - it raises whatever it meets; only its words on guards are of interest
             guards = [line for line in str(problem).splitlines() if "guard" in line or "Dim(" in line]
             # indices of inputs and axes are numbers too; trying one more size costs little
-            numbers = {
-                int(number) for line in guards for number in re.findall(r"(?<![\w.\[])\d{1,9}(?![\w\]]|\.\d)", line)
-            }
+            found = re.findall(r"(?<![\w.\[])\d{1,9}(?![\w\]]|\.\d)", " ".join(guards))
             return sorted({int(number) for number in found})[:MAX_DECISIVE]
         return []
 
