@@ -5,7 +5,7 @@ VENV   ?= .venv
 PIP     = $(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt $(PIP_ARGS)
 DEMO   ?= demo
 
-.PHONY: help demo install install-dev test test-setup lint format benchmark clean
+.PHONY: help demo install install-dev test test-setup zoo zoo-setup lint format benchmark clean
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -38,9 +38,16 @@ demo: $(VENV)/installed ## the whole road on this machine: export, check, measur
 test: $(VENV)/installed-dev ## every test
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-test-setup: $(VENV)/installed ## what some tests use: Debian packages (as root, or through sudo), an older onnxruntime
+test-setup: $(VENV)/installed-dev ## what some tests use: Debian packages (root or sudo), an older onnxruntime, small weights
 	sh tests/system-packages.sh
 	$(VENV)/bin/python -m export_tools.throwaway 1.15
+	$(VENV)/bin/python -m tests.zoo.fetch
+
+zoo-setup: $(VENV)/installed-dev ## all weights of the zoo: 210 MB, into ~/.cache/edge-zoo
+	$(VENV)/bin/python -m tests.zoo.fetch --all
+
+zoo: zoo-setup ## every network and trap of tests/zoo exported, checked afresh and measured: a quarter of an hour
+	$(VENV)/bin/python -m tests.zoo.matrix $(ZOO_ARGS)
 
 lint: $(VENV)/installed-dev ## ruff, strict types, the layers
 	$(VENV)/bin/ruff check .

@@ -53,10 +53,10 @@ def test_a_source_that_prints_does_not_disturb_the_answers(spec: Spec, tmp_path:
         opened = process.answer()
         assert (opened["inputs"], opened["precise"]) == (["x"], True)
         assert npz.read(tmp_path / "example.npz")["x"].shape == (4, 13)
-        inputs, outputs, precise = (tmp_path / name for name in ("in.npz", "out.npz", "precise.npz"))
+        inputs, outputs, precise, shaken = (tmp_path / f"{name}.npz" for name in ("in", "out", "precise", "shaken"))
         npz.write(inputs, npz.read(tmp_path / "example.npz"))
         process.ask({"do": "probe"})
-        files = {"inputs": str(inputs), "outputs": str(outputs), "precise": str(precise)}
+        files = {"inputs": str(inputs), "outputs": str(outputs), "precise": str(precise), "shaken": str(shaken)}
         process.ask({"do": "answer", "compare": "none", **files})
         probed = {"outputs": 1, "names": [], "notes": [], "finished": None, "classes": None}
         assert process.answer() == probed
