@@ -165,8 +165,9 @@ def _report_failure(options: argparse.Namespace, title: str, problem: ParityLost
     from export_tools import proof_report  # noqa: PLC0415 - as in `export`
 
     if options.report is not None and problem.failing is not None:
-        facts = (("where", problem.where), ("what to do", problem.hint))
-        heading = proof_report.Heading(title, facts, failure=problem.what)
+        # the command has a place of its own there, to be copied from
+        facts = (("where", problem.where), ("what to do", problem.hint.partition(", replay it: ")[0]))
+        heading = proof_report.Heading(title, facts, failure=problem.what, replay=problem.replay)
         proof_report.write(options.report, heading, problem.failing.proof)
 
 

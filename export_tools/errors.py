@@ -37,9 +37,11 @@ class ParityLost(Verdict):
     """The exported model and PyTorch give different answers.
 
     failing: the case that shows it, and all that was compared, in the process that compared it.
+    replay: the command that shows it again, "" where there is none.
     """
 
     failing: "Failing | None" = None
+    replay: str = ""
 
 
 class ExportFailed(UnsupportedModel):

@@ -81,12 +81,13 @@ class Investigation:
         if failing.row.graph == AS_WRITTEN:
             found = departure.find(smaller, self.reference, self.opened.output_names, work=self.work)
         remedy = LEAVE_SHORT_CUT if self.nested else problem.hint
+        replay = self.replay(path)
         told = ParityLost(
             f"{problem.what}; {found}" if found else problem.what,
             problem.where,
-            f"{remedy}; a small input that shows it is in {path}, replay it: {self.replay(path)}",
+            f"{remedy}; a small input that shows it is in {path}, replay it: {replay}",
         )
-        told.failing = failing
+        told.failing, told.replay = failing, replay
         return told
 
     def _trial(self, model: Path, graph: str) -> Trial:

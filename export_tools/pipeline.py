@@ -367,7 +367,8 @@ def _combined(request: ExportRequest, failures: Sequence[Failure], first_hint: s
             telling = [p for _, p in failures if isinstance(p, ParityLost | OpsetUnavailable)]
             error = kind(reasons, request.origin, _joined(first_hint, *(problem.hint for problem in telling)))
             if isinstance(error, ParityLost):
-                error.failing = next((p.failing for p in telling if isinstance(p, ParityLost) and p.failing), None)
+                lost = next((p for p in telling if isinstance(p, ParityLost) and p.failing), None)
+                error.failing, error.replay = (lost.failing, lost.replay) if lost else (None, "")
             return error
     if all(isinstance(problem, SourceLost) for _, problem in failures):
         short = any(isinstance(problem, OutOfMemory) for _, problem in failures)

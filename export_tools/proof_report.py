@@ -17,7 +17,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --dim: #9aa4b2; --paper: #14181f; --line: #323a46;
   --fill: 86,156,214; --bad: #ff8a80; --bad-paper: #43201f; --good: #81c784; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto;
-  max-width: 72rem; padding: 0 1rem; }
+  max-width: 84rem; padding: 0 1rem; }
 h1 { font-size: 1.4rem; margin: 0; overflow-wrap: anywhere; }
 h1 .bad { color: var(--bad); } h1 .good { color: var(--good); }
 p.note { color: var(--dim); margin: .3rem 0 1.2rem; max-width: 60rem; overflow-wrap: anywhere; }
@@ -25,24 +25,36 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; 
 dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem; text-align: right; white-space: nowrap; }
+th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: right; white-space: nowrap; }
 th:first-child { text-align: left; } thead th { color: var(--dim); font-weight: 600; }
-th .full { display: inline-block; max-width: 22rem; overflow: hidden; text-overflow: ellipsis; vertical-align: bottom; }
-td small { color: var(--dim); margin-left: .5rem; }
+th .full { display: inline-block; max-width: 16rem; overflow: hidden; text-overflow: ellipsis; vertical-align: bottom; }
+td small { color: var(--dim); margin-left: .5rem; display: inline-block; min-width: 3.7rem; }
+.scroll th:first-child { position: sticky; left: 0; background: var(--paper); }
+p.failure { border-left: 3px solid var(--bad); padding-left: .8rem; max-width: 60rem; overflow-wrap: anywhere; }
+pre { border: 1px solid var(--line); border-radius: 4px; padding: .6rem .8rem; white-space: pre-wrap;
+  overflow-wrap: anywhere; font-size: 13px; max-width: 60rem; user-select: all; }
 td.worst { outline: 2px solid var(--ink); outline-offset: -2px; font-weight: 600; }
 td.wrong { background: var(--bad-paper); color: var(--bad); font-weight: 600; } td.wrong small { color: inherit; }
 ul { padding-left: 1.2rem; } li { overflow-wrap: anywhere; }
 """
+_LEGEND = (
+    "Each number is the largest error of an output as a share of what it may be off by, beside it the error itself; "
+    "the worst is framed, and each tells more under the pointer."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What a page says above its table. failure: the error in full, empty where the proof holds."""
+    """What a page says above its table.
+
+    failure: the error in full, empty where the proof holds.   replay: the command that shows it again.
+    """
 
     title: str
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...] = ()
     failure: str = ""
+    replay: str = ""
 
 
 def write(path: Path, heading: Heading, proof: Verification) -> None:
@@ -53,7 +65,8 @@ def write(path: Path, heading: Heading, proof: Verification) -> None:
 def page(heading: Heading, proof: Verification) -> str:
     """Return the page as HTML. Names come from strangers: each is escaped, and none becomes a link or a style."""
     verdict = '<span class="bad">differs</span>' if proof.wrong else '<span class="good">equal</span>'
-    note = heading.failure or "Each number is the largest error as a share of what its output may be off by."
+    note = f'<p class="failure">{escape(heading.failure)}</p>\n' if heading.failure else ""
+    replay = f"<p class=note>The command that shows it again:</p><pre>{escape(heading.replay)}</pre>\n"
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in heading.facts)
     warnings = "".join(f"<li>{escape(warning)}</li>" for warning in heading.warnings)
     return (
@@ -61,8 +74,10 @@ def page(heading: Heading, proof: Verification) -> str:
         '<meta name="viewport" content="width=device-width">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<title>{escape(heading.title)}</title><style>{_STYLE}</style></head>\n"
-        f'<body><h1>{escape(heading.title)}: {verdict}</h1>\n<p class="note">{escape(note)}</p>\n<dl>{facts}</dl>\n'
-        f'<div class="scroll"><table>{_head(proof)}<tbody>\n{_body(proof)}</tbody></table></div>\n'
+        f"<body><h1>{escape(heading.title)}: {verdict}</h1>\n{note}<dl>{facts}</dl>\n"
+        + (replay if heading.replay else "")
+        + f'<p class="note">{_LEGEND}</p>\n'
+        + f'<div class="scroll"><table>{_head(proof)}<tbody>\n{_body(proof)}</tbody></table></div>\n'
         + (f"<h2>Warnings</h2><ul>{warnings}</ul>\n" if warnings else "")
         + "</body></html>\n"
     )
@@ -127,10 +142,12 @@ def _cell(row: Row | None, worst: Row) -> str:
     hint = f"{told}; allowed {row.relative:.2g} of the largest magnitude; the graph {row.graph}"
     # faint where nothing is used of the tolerance, full at its end
     shade = f' style="background-color: rgba(var(--fill), {min(row.difference.ratio, 1.0) * 0.55:.3f})"'
-    text = "tie" if row.tied else share(row)
+    text, beside = "tie" if row.tied else share(row), error(row)
+    if row.difference.problem:  # no number says it: an operator that fails, another shape, a NaN
+        text, beside = ("fails" if "fails" in row.difference.problem else "differs"), ""
     return (
         f'<td class="{" ".join(kinds)}" title="{escape(hint)}"{shade if row.difference.ok else ""}>'
-        f"{text}<small>{error(row)}</small></td>"
+        f"{text}<small>{beside}</small></td>"
     )
 
 

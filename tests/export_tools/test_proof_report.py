@@ -1,4 +1,5 @@
 import re
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -55,9 +56,16 @@ def test_each_cell_is_the_share_of_the_tolerance_and_the_worst_is_marked() -> No
 
 def test_what_differs_is_marked_and_the_error_is_there_in_full() -> None:
     wrong = proof(row("real", "a", 2345.6), row("zeros", "a", np.inf, problem="onnxruntime fails: Reshape"))
-    text = page(Heading("net", (("what to do", "look"),), ("a warning",), "the error"), wrong)
+    text = page(Heading("net", (("what to do", "look"),), ("a warning",), "the error", f"edge export {HOSTILE}"), wrong)
     assert ">differs<" in text
-    assert re.findall(r'<td class="([\w ]*)"[^>]*>([^<]*)<small>', text) == [("wrong", "2,346×"), ("wrong worst", "–")]
+    assert re.findall(r'<td class="([\w ]*)"[^>]*>([^<]*)<small>', text) == [
+        ("wrong", "2,346×"),
+        ("wrong worst", "fails"),
+    ]
+    assert f"<pre>edge export {escape(HOSTILE)}</pre>" in text
+    another = proof(row("real", "a", np.inf, problem="is float32[3], expected float32[2]"))
+    assert ">differs<small></small>" in page(Heading("net", ()), another)
+    assert "<pre>" not in page(Heading("net", ()), another)
     seen = Reader(text)
     assert all(words in seen.text for words in ("the error", "what to do", "look", "a warning"))
     assert any("onnxruntime fails: Reshape" in (value or "") for _, value in seen.attributes)
