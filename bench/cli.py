@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from bench import comparison, contenders, runner
 from bench.report import terminal
-from edge_runtime import noise_floor, summary
+from edge_runtime import noise_floor, scenario_figures, summary
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.commands.measure import interrupted, saving_problem
+from edge_runtime.commands.scenario_flags import add_scenario_flags, scenario_of
 from edge_runtime.console import Console, verb_parser
 from edge_runtime.errors import INTERRUPTED, OutputExists, Unwritable, UsageError, WorkerLost
 from edge_runtime.record import Record, load_record
@@ -26,6 +27,7 @@ BENCH_EXAMPLES = (
     "edge bench digits.edge --against onnxruntime --rounds 10",
     "edge bench digits.edge --resume record.json --budget 2m",
     "edge bench digits.edge --calibrate",
+    "edge bench digits.edge --rate 30 --against onnxruntime",
     "edge bench digits.edge --source model.py:build --weights digits.pt -o record.json",
 )
 COMPARE_EXAMPLES = ("edge compare before.json after.json", "edge compare before.json after.json --json")
@@ -55,6 +57,7 @@ def bench(argv: list[str]) -> int:
             budget_s=options.budget,
             precision=options.precision,
             margin=options.margin,
+            scenario=scenario_of(options),
             source=_source(options),
             inputs=inputs,
             progress=progress,
@@ -64,12 +67,15 @@ def bench(argv: list[str]) -> int:
     problem = saving_problem(record, output)
     if not options.json:
         terminal.show(record, contender=contenders.OWN, stream=sys.stdout, color=console.color)
+        for line in scenario_figures.lines(record):
+            console.say(f"{record.config.scenario}: {line}")
         if output is not None and problem is None:
             console.say(f"\nrecord: {output}")
     if record.stop_reason == "interrupted":
         console.note(interrupted(record, output, "edge bench"))
     compared = summary.comparisons(record, contender=contenders.OWN)
-    console.answer({**record.to_document(), "summary": summary.document(record, compared)})
+    told = {**summary.document(record, compared), "scenario": scenario_figures.document(record)}
+    console.answer({**record.to_document(), "summary": told})
     if problem is not None:
         console.note(f"edge: {problem}")
         return problem.exit_code
@@ -138,6 +144,7 @@ def _bench_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--calibrate", action="store_true", help="measure our runtime against itself: this machine's noise floor"
     )
+    add_scenario_flags(parser)
     add_input_flag(parser, otherwise="otherwise the first golden case is timed")
     torch = parser.add_argument_group("the module for torch; otherwise this host's memory of the export")
     torch.add_argument("--source", metavar="SOURCE", help="file.py:callable, package.module:callable, model.pt, ...")

@@ -94,7 +94,7 @@ def _changes(one: Record, other: Record, name: str, margin: float, *, blocked: b
     return [*timed, *memory]
 
 
-def _timed(name: str, figure: str, values: Sequence[list[int]], *, margin: float, reason: str) -> Change:
+def _timed(name: str, figure: str, values: Sequence[Sequence[float]], *, margin: float, reason: str) -> Change:
     before, after = values
     speedup = None
     judged = reason or "inconclusive"
@@ -117,6 +117,9 @@ def _obstacles(one: Record, other: Record) -> list[str]:
         ("threads", one.config.threads, other.config.threads),
         ("shapes", _shapes(one), _shapes(other)),
         ("scenario", one.config.scenario, other.config.scenario),
+        ("rate", one.config.rate_per_s, other.config.rate_per_s),
+        ("target", one.config.target_ns, other.config.target_ns),
+        ("workers", one.config.workers, other.config.workers),
     )
     return [f"{what}: {before} against {after}" for what, before, after in pairs if before != after]
 

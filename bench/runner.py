@@ -18,6 +18,7 @@ from edge_runtime.errors import TimedOut, UsageError
 from edge_runtime.noise_floor import NoiseFloor
 from edge_runtime.record import Record
 from edge_runtime.rounds import Entry, Plan, Progress, conduct
+from edge_runtime.scenarios import SINGLE, Scenario
 
 if TYPE_CHECKING:
     from edge_runtime.npz import Array
@@ -37,6 +38,7 @@ def bench(
     budget_s: float = 300.0,
     precision: float = 0.01,
     margin: float = 0.02,
+    scenario: Scenario = SINGLE,
     source: "SourceSpec | None" = None,
     inputs: "Mapping[str, Array] | None" = None,
     plan: Plan | None = None,
@@ -49,9 +51,10 @@ def bench(
     on: the board; "local" is this machine.   against: names of `contenders.KINDS`, or ``FILE.py:factory``.
     rounds: how many, or None to go on until every p50 is known within `precision` (a share) or `budget_s` is spent.
     margin: differences up to this share count as none, or up to what the machine's calibration says.
+    scenario: what is asked of the contenders (`scenarios`).
     source: where PyTorch finds the module; None asks this host's memory of its exports.
     inputs: arrays by input name; None times the first golden case.
-    plan: all of threads … margin at once, and the length of a block, in their stead.
+    plan: all of threads … scenario at once, and the length of a block, in their stead.
     progress, keep: told before each launch, and given the record after it.   resume: an earlier record of the same
     contenders on this machine, to go on with.   Ctrl-C ends the run, not the record (`rounds.conduct`).
 
@@ -59,9 +62,10 @@ def bench(
     wrong inputs, SourceUnknown when PyTorch has no source, and what the workers raise (`launch.run_worker`).
     """
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
-    chosen = _floored(
-        plan or Plan(threads=threads, rounds=rounds, budget_s=budget_s, precision=precision, margin=margin)
+    asked = plan or Plan(
+        threads=threads, rounds=rounds, budget_s=budget_s, precision=precision, margin=margin, scenario=scenario
     )
+    chosen = _floored(asked)
     kinds = _line_up(against)
     if on != local.NAME:
         raise UnknownBoard(f"no board {on!r}", "--on", f"only {local.NAME!r} (this machine) is known here")

@@ -9,6 +9,7 @@ from edge_runtime.artifact import Artifact
 from edge_runtime.environment import available_cpus
 from edge_runtime.errors import UsageError
 from edge_runtime.launch import Command
+from edge_runtime.scenarios import Scenario
 from edge_runtime.stats import Interval
 from edge_runtime.timing import BlockPlan
 
@@ -49,6 +50,7 @@ class Plan:
     threads: int = 1
     energy_s: float | None = None
     block: BlockPlan = field(default_factory=BlockPlan)
+    scenario: Scenario = field(default_factory=Scenario)
 
     def __post_init__(self) -> None:
         """Refuse a plan that can't be carried out on this machine."""

@@ -6,11 +6,14 @@ twice before that contender leaves the race.
 
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from edge_runtime import energy, fitness, stats, takeup, warmup
@@ -46,10 +49,12 @@ from edge_runtime.record import (
     launch_of_worker,
     memory_of_worker,
 )
+from edge_runtime.scenarios import round_figures
 from edge_runtime.stats import Interval
 from edge_runtime.tree import Tree
 from edge_runtime.units import visible
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 ATTEMPTS = 2  # of a launch whose worker is lost: an accident may happen once, what happens twice is the contender's
 
 
@@ -70,7 +75,8 @@ class Race:
         self._root = root
         self._entries, self._plan, self._board, self._inputs = entries, plan, board, inputs
         self._progress, self._keep, self._begin = progress, keep, time.monotonic()
-        self._cpus = available_cpus()[-plan.threads :]  # the first CPU serves most interrupts
+        at_once = plan.threads * (plan.scenario.workers or 1)
+        self._cpus = available_cpus()[-at_once:]  # the first CPU serves most interrupts
         self._created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._contenders: list[MeasuredContender] = []
         self._memory: list[MemoryLaunch] = []
@@ -149,49 +155,58 @@ class Race:
     def measure_round(self) -> None:
         """Time every contender in the race once, in turning order."""
         leaving: set[str] = set()
-        for order, index in enumerate(turning_order(len(self._timed), self._next)):
-            entry = self._timed[index]
-            if not self._measure_block(entry, order):
-                leaving.add(entry.name)
-            self._save()
+        batches: tuple[int | None, ...] = self._plan.scenario.batches or (None,)
+        for place, batch in enumerate(batches):
+            for order, index in enumerate(turning_order(len(self._timed), self._next + place)):
+                entry = self._timed[index]
+                if entry.name not in leaving and not self._measure_block(entry, order, batch):
+                    leaving.add(entry.name)
+                self._save()
         self._rounds, self._next = self._rounds + 1, self._next + 1
         self._timed = [entry for entry in self._timed if entry.name not in leaving]
 
-    def _measure_block(self, entry: Entry, order: int) -> bool:
+    def _measure_block(self, entry: Entry, order: int, batch: int | None) -> bool:
         """Time one contender in the present round; return whether it stays in the race."""
-        events = self._events_of_block(entry, order)
-        if events is None:
+        told = self._events_of_block(entry, order, batch)
+        if told is None:
             return False
-        answers = answers_of_worker(_without_event(events, "answers"), where=entry.name)
+        all_answers = [answers_of_worker(_without_event(events, "answers"), where=entry.name) for events in told]
+        answers = next((one for one in all_answers if one.agree is False), all_answers[0])
         if answers.agree is False:
             # right once and wrong later is wrong: such a contender leaves the race, and its samples judge nobody
             self._contenders = [
                 replace(one, answers=answers) if one.name == entry.name else one for one in self._contenders
             ]
             return False
-        if self._earlier is not None:
-            takeup.refuse_other_engine(self._earlier, entry.name, _engine(events))
-        told = {
-            **_without_event(events, "timing"),
-            "phases_ns": events.get("loaded", {}).get("phases_ns"),
-            "contender": entry.name,
-            "round": self._next,
-            "order": order,
-            "cut": None,
-            "steady": None,
-            "valid": True,
-            "reasons": [],
-        }
-        launch = launch_of_worker(told, where=entry.name)
-        found = warmup.judge(launch.block_ns)
-        self._launches.append(replace(launch, cut=found.cut, steady=found.steady))
+        for worker, events in enumerate(told):
+            if self._earlier is not None:
+                takeup.refuse_other_engine(self._earlier, entry.name, _engine(events))
+            described = {
+                **_without_event(events, "timing"),
+                "phases_ns": events.get("loaded", {}).get("phases_ns"),
+                "contender": entry.name,
+                "round": self._next,
+                "order": order,
+                "cut": None,
+                "steady": None,
+                "valid": True,
+                "reasons": [],
+                "batch": batch,
+                "worker": None if self._plan.scenario.workers is None else worker,
+            }
+            launch = launch_of_worker(described, where=entry.name)
+            # a server's block is three runs of random arrivals after a search: no beginning of it is a warm-up
+            found = warmup.judge(() if launch.rate_per_s is not None else launch.block_ns)
+            self._launches.append(replace(launch, cut=found.cut, steady=found.steady))
         return True
 
-    def _events_of_block(self, entry: Entry, order: int) -> dict[str, dict[str, Any]] | None:
-        """Return what the worker told, or None when it was lost as often as it was started."""
+    def _events_of_block(self, entry: Entry, order: int, batch: int | None) -> list[dict[str, dict[str, Any]]] | None:
+        """Return what the worker, or each of those at once, told; None when one was lost as often as it was started."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._launch(entry, "time", self._next)
+                if self._plan.scenario.workers is not None:
+                    return self._launch_at_once(entry, self._plan.scenario.workers)
+                return [self._launch(entry, "time", self._next, {"batch": batch})]
             except (BoardError, UnsupportedSystem) as error:
                 self._launches.append(_lost(entry.name, self._next, order, error))
                 if attempt == ATTEMPTS:
@@ -288,14 +303,33 @@ class Race:
         return Config(
             threads=self._plan.threads,
             cpus=self._cpus,
-            scenario="single",
+            scenario=self._plan.scenario.name,
             shapes=self._shapes(),
             precision=self._plan.precision,
             margin=self._plan.margin,
             noise_floor=self._plan.noise_floor,
+            rate_per_s=self._plan.scenario.rate_per_s,
+            target_ns=self._plan.scenario.target_ns,
+            workers=self._plan.scenario.workers,
         )
 
-    def _launch(self, entry: Entry, kind: str, round_index: int | None) -> dict[str, dict[str, Any]]:
+    def _launch_at_once(self, entry: Entry, count: int) -> list[dict[str, dict[str, Any]]]:
+        """Launch so many workers of one contender, whose blocks begin together; return what each told."""
+        threads = self._plan.threads
+        with tempfile.TemporaryDirectory(prefix="edge-start-") as folder, ThreadPoolExecutor(count) as pool:
+            barrier = {"folder": folder, "count": count, "timeout_s": LAUNCH_TIMEOUT_S / 2}
+            shares = [self._cpus[index * threads :][:threads] for index in range(count)]
+            # with fewer CPUs than that, all share all: what happens then is what is asked
+            cpus = shares if all(len(share) == threads for share in shares) else [self._cpus] * count
+            waiting = [
+                pool.submit(self._launch, entry, "time", self._next, {"barrier": barrier, "cpus": list(own)})
+                for own in cpus
+            ]
+            return [one.result() for one in waiting]
+
+    def _launch(
+        self, entry: Entry, kind: str, round_index: int | None, more: Mapping[str, Any] = NOTHING
+    ) -> dict[str, dict[str, Any]]:
         plan = self._plan
         elapsed = time.monotonic() - self._begin
         rounds = plan.rounds if plan.rounds is not None else MAX_ROUNDS
@@ -324,6 +358,12 @@ class Race:
             "block": asdict(plan.block),
             "energy_s": plan.energy_s,
             "root": str(self._root),
+            "scenario": {
+                "rate_per_s": plan.scenario.rate_per_s,
+                "target_ns": plan.scenario.target_ns,
+                "seed": self._next,
+            },
+            **more,
         }
         return run_worker(entry.command, job, threads=plan.threads, timeout_s=LAUNCH_TIMEOUT_S)
 
@@ -331,8 +371,8 @@ class Race:
         return all(stats.half_share(self._p50(entry.name)) <= self._plan.precision for entry in self._timed)
 
     def _p50(self, name: str) -> Interval | None:
-        medians = [stats.percentile(one.steady_ns, 50) for one in self._launches if one.valid and one.contender == name]
-        return stats.launch_interval(medians) if medians else None
+        figures = round_figures([one for one in self._launches if one.valid and one.contender == name])
+        return stats.launch_interval(list(figures.values())) if figures else None
 
     def _left_s(self) -> float | None:
         """Return how long the run will go on: what the precision, or the count, still needs, within the budget."""

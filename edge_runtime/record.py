@@ -4,7 +4,7 @@ Statistics are not stored: `summary` computes them when a record is read. Kind "
 older ones are upgraded step by step as they are read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from dataclasses import fields as fields_of
 from pathlib import Path
@@ -20,7 +20,8 @@ KIND, SCHEMA = "edge-record", 3
 MAX_BYTES = 64 * 2**20  # 15 launches of 5 contenders with 2,000 samples take 2 MB
 MAX_LAUNCHES, MAX_SAMPLES, MAX_CONTENDERS = 10_000, 1_000_000, 100
 POINTS = ("base", "loaded", "first", "steady")
-SCENARIOS = ("single",)
+TERMS = ("batch", "rate_per_s", "worker", "proportional_bytes")  # of launches in other scenarios than single
+SCENARIOS = ("single", "periodic", "offline", "server", "multi")
 # of `Conditions`: whatever is a count, a time or a size
 COUNTS = tuple(
     one.name
@@ -37,6 +38,7 @@ class Config:
 
     margin: differences up to it count as none; at least 1.5 times the noise_floor, how far the machine's contenders
     are from themselves as a share, None where that was never calibrated.
+    rate_per_s, target_ns, workers: of the scenarios periodic, server and multi, else None.
     """
 
     threads: int
@@ -46,6 +48,9 @@ class Config:
     precision: float
     margin: float
     noise_floor: float | None = None
+    rate_per_s: float | None = None
+    target_ns: int | None = None
+    workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +58,13 @@ class Launch:
     """One fresh process that loaded the artifact and timed one block; all times in nanoseconds.
 
     A launch whose worker was lost is not valid, has no phases and no samples, and its reasons say why.
-    block_ns: one value a sample, each the time of a call (of a group of `calls_per_sample` divided by it).
+    block_ns: one value a sample, each the time of a call (of a group of `calls_per_sample` divided by it); in the
+    scenarios periodic and server it counts from when the call was due.
     cut: samples at its beginning that belong to the warm-up.   steady: whether the rest keeps its level; None where
     there are too few to tell. Both are `warmup.judge`'s, kept so that a record shows what its figures leave out.
+    batch: the size, in the scenario offline.   rate_per_s: the largest that met the target, in the scenario server, 0
+    where none did.   worker: which of the processes at once, in the scenario multi, and proportional_bytes: its Pss
+    after the block.
     """
 
     contender: str
@@ -71,6 +80,10 @@ class Launch:
     after: Conditions
     valid: bool
     reasons: tuple[str, ...]
+    batch: int | None = None
+    rate_per_s: float | None = None
+    worker: int | None = None
+    proportional_bytes: int | None = None
 
     @property
     def steady_ns(self) -> tuple[int, ...]:
@@ -175,11 +188,12 @@ def parse(text: str | bytes, *, where: str) -> Record:
     fields = decode.document(text, where=where, error=RecordError)
     fields.leave("summary")  # what `--json` adds on stdout, and people redirect into a file: it is computed anew
     written = decode.envelope(fields, kind=KIND, schema=SCHEMA, what="record")
-    config = fields.child("config")
+    config, launches = fields.child("config"), fields.children("launches", limit=MAX_LAUNCHES)
     contenders = fields.children("contenders", limit=MAX_CONTENDERS)
     if written < 2:  # noqa: PLR2004 - the schema that brought it
         _upgrade_from_1(fields, config)
     if written < 3:  # noqa: PLR2004 - as above
+        _upgrade_from_2(config, launches)
         for part in contenders:
             measured.upgrade_from_2(part)
     record = Record(
@@ -191,7 +205,7 @@ def parse(text: str | bytes, *, where: str) -> Record:
         sittings=fields.integer("sittings", low=1),
         config=_config(config),
         contenders=tuple(measured.contender(part) for part in contenders),
-        launches=tuple(_launch(part) for part in fields.children("launches", limit=MAX_LAUNCHES)),
+        launches=tuple(map(_launch, launches)),
         memory=tuple(_memory_launch(part) for part in fields.children("memory", limit=MAX_LAUNCHES)),
         energy=tuple(_energy_launch(part) for part in fields.children("energy", limit=MAX_CONTENDERS)),
         stop_reason=fields.string("stop_reason", choices=STOP_REASONS),
@@ -212,6 +226,15 @@ def _upgrade_from_1(fields: decode.Fields, config: decode.Fields) -> None:
     """Add what schema 2 brought."""
     fields.supply("sittings", 1)
     config.supply("noise_floor", None)
+
+
+def _upgrade_from_2(config: decode.Fields, launches: Iterable[decode.Fields]) -> None:
+    """Add what schema 3 brought: the terms of scenarios; until then there was one, single, which has none."""
+    for key in ("rate_per_s", "target_ns", "workers"):
+        config.supply(key, None)
+    for launch in launches:
+        for key in TERMS:
+            launch.supply(key, None)
 
 
 def launch_of_worker(document: Mapping[str, Any], *, where: str) -> Launch:
@@ -252,6 +275,9 @@ def _config(fields: decode.Fields) -> Config:
         precision=fields.number("precision", low=0),
         margin=fields.number("margin", low=0),
         noise_floor=fields.optional("noise_floor", lambda key: fields.number(key, low=0)),
+        rate_per_s=fields.optional("rate_per_s", lambda key: fields.number(key, low=0)),
+        target_ns=fields.optional("target_ns", lambda key: fields.integer(key, low=1)),
+        workers=fields.optional("workers", lambda key: fields.integer(key, low=1)),
     )
     shapes.finish()
     fields.finish()
@@ -275,6 +301,10 @@ def _launch(fields: decode.Fields) -> Launch:
         after=_conditions(environment.child("after")),
         valid=valid,
         reasons=fields.strings("reasons", limit=100),
+        batch=fields.optional("batch", lambda key: fields.integer(key, low=1)),
+        rate_per_s=fields.optional("rate_per_s", lambda key: fields.number(key, low=0)),
+        worker=fields.optional("worker", fields.integer),
+        proportional_bytes=fields.optional("proportional_bytes", fields.integer),
     )
     for part in (phases, environment, fields):
         part.finish()
@@ -351,4 +381,5 @@ def _launch_document(launch: Launch) -> dict[str, Any]:
         "environment": {"before": asdict(launch.before), "after": asdict(launch.after)},
         "valid": launch.valid,
         "reasons": list(launch.reasons),
+        **{name: getattr(launch, name) for name in TERMS},
     }

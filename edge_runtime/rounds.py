@@ -27,6 +27,7 @@ from edge_runtime.plan import (
 )
 from edge_runtime.race import Race
 from edge_runtime.record import Record
+from edge_runtime.scenarios import refuse_fixed_batch
 
 if TYPE_CHECKING:
     from edge_runtime.model import Model
@@ -77,6 +78,9 @@ def conduct(
         raise UsageError(
             f"contenders named {names}", "rounds.conduct", "give at least one, each with a name of its own"
         )
+    if plan.scenario.batches:
+        for entry in entries:
+            refuse_fixed_batch(entry.artifact.manifest.inputs)
     race = Race(entries, plan, board=board, inputs=inputs, progress=progress, keep=keep, root=root)
     if resume is not None:
         race.take_up(resume)

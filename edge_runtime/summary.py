@@ -12,6 +12,7 @@ from typing import Any
 
 from edge_runtime.measured import MeasuredContender
 from edge_runtime.record import EnergyLaunch, MemoryLaunch, Record
+from edge_runtime.scenarios import best_batch, round_figures
 from edge_runtime.stats import (
     Interval,
     discoveries,
@@ -147,8 +148,7 @@ def comparisons(record: Record, *, contender: str) -> tuple[Comparison, ...]:
 def compare(record: Record, *, baseline: str, contender: str) -> Comparison:
     """Compare two contenders of a record round by round; "invalid" when either answered wrongly."""
     wrong = any(other.answers.agree is False for other in record.contenders if other.name in {baseline, contender})
-    slow = {launch.round: percentile(launch.steady_ns, 50) for launch in record.launches_of(baseline)}
-    fast = {launch.round: percentile(launch.steady_ns, 50) for launch in record.launches_of(contender)}
+    slow, fast = (round_figures(record.launches_of(name)) for name in (baseline, contender))
     rounds = sorted(slow.keys() & fast.keys())
     if wrong:
         return Comparison(baseline=baseline, contender=contender, speedup=None, rounds=len(rounds), verdict="invalid")
@@ -179,9 +179,9 @@ def warmup_rule(record: Record) -> str:
     return f"a minimum of time and calls, then cut where the level last changed early: {cut}"
 
 
-def launch_p50s(record: Record, contender: str) -> list[int]:
-    """Return the median of each valid launch, in nanoseconds."""
-    return [percentile(launch.steady_ns, 50) for launch in record.launches_of(contender)]
+def launch_p50s(record: Record, contender: str) -> list[float]:
+    """Return what each round is judged by, in nanoseconds a sample: the launch's median, see `scenarios`."""
+    return list(round_figures(record.launches_of(contender)).values())
 
 
 def cpus_used(record: Record, contender: str) -> float | None:
@@ -224,6 +224,11 @@ def document(record: Record, compared: tuple[Comparison, ...]) -> dict[str, Any]
 def _standing(record: Record, contender: MeasuredContender) -> Standing:
     # right at first and wrong or lost later: its samples are kept in the record and make no figure
     launches = record.launches_of(contender.name) if contender.ranked else ()
+    # where no rate met the target, what is in the block is the warm-up, kept as evidence
+    launches = tuple(launch for launch in launches if launch.rate_per_s != 0)
+    if any(launch.batch is not None for launch in launches):
+        best = best_batch(launches)  # latencies of several sizes would be of none
+        launches = tuple(launch for launch in launches if launch.batch == best)
     blocks = [launch.steady_ns for launch in launches]
     samples = sum(map(len, blocks))
     phases: dict[str, Interval] = {}

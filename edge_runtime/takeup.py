@@ -20,7 +20,7 @@ def refuse_unlike(earlier: Record, entries: Sequence[Entry], config: Config, mac
         ("the machine", earlier.machine.key, machine_key),
         ("threads", earlier.config.threads, config.threads),
         ("CPUs", list(earlier.config.cpus), list(config.cpus)),
-        ("scenario", earlier.config.scenario, config.scenario),
+        ("scenario", _scenario(earlier.config), _scenario(config)),
         ("shapes", _shapes(earlier.config), _shapes(config)),
     ]
     known = [one.name for one in earlier.contenders]
@@ -65,6 +65,10 @@ def whole_rounds(earlier: Record) -> int:
 def next_round(earlier: Record) -> int:
     """Return the index of the first round that the record has no launch of."""
     return max((launch.round for launch in earlier.launches), default=-1) + 1
+
+
+def _scenario(config: Config) -> tuple[object, ...]:
+    return config.scenario, config.rate_per_s, config.target_ns, config.workers
 
 
 def _shapes(config: Config) -> dict[str, list[int]]:

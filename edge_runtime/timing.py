@@ -52,11 +52,32 @@ class Block:
     calls_per_sample: int
 
 
-def take_block(step: Callable[[], object], plan: BlockPlan, *, clock: Clock = time.perf_counter_ns) -> Block:
+def take_block(
+    step: Callable[[], object],
+    plan: BlockPlan,
+    *,
+    clock: Clock = time.perf_counter_ns,
+    ready: Callable[[], object] = lambda: None,
+) -> Block:
     """Warm `step` up and sample it; whatever it raises goes through.
+
+    ready: called between the two, to wait for whoever is to be timed at the same time.
 
     Raises UnsupportedSystem when the clock goes backwards, which no sample can be taken by.
     """
+    warmup, group = warm_up(step, plan, clock=clock)
+    ready()
+    samples: list[int] = []
+    begin = clock()
+    while len(samples) < plan.max_samples and (len(samples) < plan.min_samples or clock() - begin < plan.block_s * 1e9):
+        samples.append(_time_group(step, group, clock))
+    return Block(warmup_ns=warmup, block_ns=tuple(samples), calls_per_sample=group)
+
+
+def warm_up(
+    step: Callable[[], object], plan: BlockPlan, *, clock: Clock = time.perf_counter_ns
+) -> tuple[tuple[int, ...], int]:
+    """Call `step` for the plan's warm-up; return its samples, and how many calls a sample of the block should have."""
     begin = clock()
     warmup = [_time_group(step, 1, clock) for _ in range(plan.warmup_calls)]
     # the least disturbed call decides the group: a slow first one must not make the groups too small
@@ -65,11 +86,7 @@ def take_block(step: Callable[[], object], plan: BlockPlan, *, clock: Clock = ti
     warmup_group = max(group, round(plan.warmup_s * 1e9 / plan.max_samples / max(1, min(warmup))))
     while clock() - begin < plan.warmup_s * 1e9:
         warmup.append(_time_group(step, warmup_group, clock))
-    samples: list[int] = []
-    begin = clock()
-    while len(samples) < plan.max_samples and (len(samples) < plan.min_samples or clock() - begin < plan.block_s * 1e9):
-        samples.append(_time_group(step, group, clock))
-    return Block(warmup_ns=tuple(warmup), block_ns=tuple(samples), calls_per_sample=group)
+    return tuple(warmup), group
 
 
 def _time_group(step: Callable[[], object], calls: int, clock: Clock) -> int:

@@ -26,6 +26,7 @@ from edge_runtime.decode import finite
 from edge_runtime.environment import conditions
 from edge_runtime.errors import (
     EdgeError,
+    TimedOut,
     UnsupportedSystem,
     UsageError,
     out_of_memory,
@@ -37,6 +38,7 @@ from edge_runtime.tree import Tree
 if TYPE_CHECKING:
     from edge_runtime.artifact import OpenedCase
     from edge_runtime.npz import Array
+    from edge_runtime.timing import Block, BlockPlan
     from edge_runtime.tolerance import Difference
 
 PROTOCOL = 1
@@ -134,11 +136,20 @@ def _load_inputs(artifact: Artifact, job: dict[str, Any]) -> "Mapping[str, Array
     from edge_runtime import npz  # noqa: PLC0415 - numpy's import belongs to the phase "import"
 
     if job["inputs"] is not None:
-        return npz.read(Path(job["inputs"]))
-    case = next(artifact.golden(artifact.variant(job["variant"])), None)
-    if case is None:
-        raise UsageError("the artifact has no golden case", job["artifact"], "give inputs with --input")
-    return case.inputs
+        inputs: Mapping[str, Array] = npz.read(Path(job["inputs"]))
+    else:
+        case = next(artifact.golden(artifact.variant(job["variant"])), None)
+        if case is None:
+            raise UsageError("the artifact has no golden case", job["artifact"], "give inputs with --input")
+        inputs = case.inputs
+    return inputs if job.get("batch") is None else _batched(inputs, job["batch"])
+
+
+def _batched(inputs: "Mapping[str, Array]", size: int) -> "Mapping[str, Array]":
+    """Return inputs of another batch size: their first dimension's samples, over and over."""
+    import numpy as np  # noqa: PLC0415 - as above
+
+    return {name: np.take(array, np.arange(size) % len(array), axis=0) for name, array in inputs.items()}
 
 
 def _answers_agree(contender: Contender, cases: "Iterator[OpenedCase]", send: Send) -> bool:
@@ -173,22 +184,52 @@ def _answers_agree(contender: Contender, cases: "Iterator[OpenedCase]", send: Se
 
 
 def _timing_event(step: Step, job: dict[str, Any]) -> dict[str, Any]:
-    from edge_runtime.timing import BlockPlan, take_block  # noqa: PLC0415 - keep the memory launches smaller
+    from edge_runtime.timing import BlockPlan  # noqa: PLC0415 - keep the memory launches smaller
 
     cpus = tuple(job["cpus"])
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection inside a sample would be charged to whoever happens to be running
     before = conditions(cpus)
-    block = take_block(step, BlockPlan(**job["block"]))
+    block, rate_per_s = _block(step, BlockPlan(**job["block"]), job)
     after = conditions(cpus)
     return {
         "event": "timing",
+        "rate_per_s": rate_per_s,
+        "proportional_bytes": sensors.memory().proportional if job.get("barrier") else None,
         "warmup_ns": block.warmup_ns,
         "block_ns": block.block_ns,
         "calls_per_sample": block.calls_per_sample,
         "environment": {"before": asdict(before), "after": asdict(after)},
     }
+
+
+def _block(step: Step, plan: "BlockPlan", job: dict[str, Any]) -> "tuple[Block, float | None]":
+    """Time a block as the job's scenario asks; with the rate that was found, in the scenario server."""
+    from edge_runtime.timing import take_block  # noqa: PLC0415 - as above
+
+    scenario = job.get("scenario", {})
+    if scenario.get("rate_per_s") is not None:
+        from edge_runtime import arrivals  # noqa: PLC0415 - as above
+
+        return arrivals.take_periodic(step, plan, scenario["rate_per_s"]), None
+    if scenario.get("target_ns") is not None:
+        from edge_runtime import arrivals  # noqa: PLC0415 - as above
+
+        served = arrivals.find_rate(step, plan, scenario["target_ns"], scenario["seed"])
+        return served.block, served.rate_per_s
+    barrier = job.get("barrier")
+    return take_block(step, plan, ready=lambda: None if barrier is None else _wait_for_all(**barrier)), None
+
+
+def _wait_for_all(folder: str, count: int, timeout_s: float) -> None:
+    """Wait until `count` workers have come here: each leaves a file, and looks for the others'."""
+    Path(folder, str(os.getpid())).touch()
+    deadline = time.monotonic() + timeout_s
+    while len(os.listdir(folder)) < count:  # noqa: PTH208 - names alone, and nothing slower right before a block
+        if time.monotonic() > deadline:
+            raise TimedOut(f"fewer than {count} workers came to the start", "worker", "one of them died or hangs")
+        time.sleep(0.001)
 
 
 def _energy_event(step: Step, tree: Tree, interval_s: float) -> dict[str, Any]:

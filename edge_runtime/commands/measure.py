@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from edge_runtime import energy, summary, throttling, units
+from edge_runtime import energy, scenario_figures, summary, throttling, units
 from edge_runtime.artifact import open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
+from edge_runtime.commands.scenario_flags import add_scenario_flags, scenario_of
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.environment import Conditions, available_cpus
 from edge_runtime.errors import INTERRUPTED, Unwritable, WorkerLost
@@ -19,6 +20,7 @@ EXAMPLES = (
     "edge measure digits.edge",
     "edge measure digits.edge --threads 2 --budget 60 -o record.json",
     "edge measure digits.edge --resume record.json",
+    "edge measure digits.edge --rate 30",
     "edge measure digits.edge --input image=x.npy --json",
 )
 EXITS = {"invalid": 1, "interrupted": INTERRUPTED, "failed": WorkerLost.exit_code}
@@ -39,6 +41,7 @@ def measure(argv: list[str]) -> int:
     parser.add_argument("--budget", metavar="S", type=float, default=30.0, help="seconds to spend (default: 30)")
     parser.add_argument("--precision", metavar="P", type=float, default=0.01, help="half-width of p50 (default: 0.01)")
     parser.add_argument("--energy", action="store_true", help="joules a call too: 21 s more, where there is a meter")
+    add_scenario_flags(parser)
     parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, saved after each launch")
     parser.add_argument(
         "--resume", metavar="R.json", type=Path, help="go on with this record, and save there unless -o says otherwise"
@@ -56,6 +59,7 @@ def measure(argv: list[str]) -> int:
         precision=options.precision,
         threads=options.threads,
         energy_s=energy.INTERVAL_S if options.energy else None,
+        scenario=scenario_of(options),
     )
     artifact = open_artifact(options.artifact)
     variant = artifact.variant(options.variant)
@@ -77,7 +81,8 @@ def measure(argv: list[str]) -> int:
             console.say(f"\nrecord: {output}")
     if record.stop_reason == "interrupted":
         console.note(interrupted(record, output, "edge measure"))
-    console.answer({**record.to_document(), "summary": summary.document(record, ())})
+    told = {**summary.document(record, ()), "scenario": scenario_figures.document(record)}
+    console.answer({**record.to_document(), "summary": told})
     if problem is not None:
         console.note(f"edge: {problem}")
         return problem.exit_code
@@ -150,6 +155,9 @@ def _described(record: Record, *, asked_energy: bool, blocks: bool = True) -> st
         *_tables(standing, record, blocks=blocks),
         f"energy: {_energy(standing, asked=asked_energy)}",
     ]
+    told = scenario_figures.lines(record)
+    if told:
+        parts.insert(1, f"scenario {config.scenario}\n" + "\n".join(told))
     return "\n\n".join([*parts, *(f"warning: {warning}" for warning in record.warnings)])
 
 

@@ -1,10 +1,10 @@
 """A worker that speaks the protocol at once: what it answers is scripted by its job's options.
 
 options: p50 (nanoseconds, one for each round, comma-separated; the last repeats), levels (instead: "1300x60,1000x240",
-how many samples of each), wrong ("memory" or "time": where it answers wrongly), lost (the blocks in which it is killed,
-from 0, comma-separated), skip and die (the kind of launch in which it says that it can't run here, or is killed),
-layout (its configuration), ledger (a file that notes begin and end, so that a test can see that one process lives at
-a time).
+how many samples of each), rate (of the scenario server, one for each round), wrong ("memory" or "time": where it
+answers wrongly), lost (the blocks in which it is killed, from 0, comma-separated), skip and die (the kind of launch in
+which it says that it can't run here, or is killed), layout (its configuration), ledger (a file that notes begin and
+end, so that a test can see that one process lives at a time).
 """
 
 import json
@@ -56,7 +56,14 @@ if not wrong and job["kind"] == "time":
         levels = [level.split("x") for level in options["levels"].split(",")]
         samples = [int(ns) for ns, count in levels for _ in range(int(count))]
     block = {"warmup_ns": [9], "block_ns": samples, "calls_per_sample": 1}
-    send("timing", **block, environment={"before": conditions, "after": conditions})
+    told: dict[str, object] = {"rate_per_s": None, "proportional_bytes": 5_000 if job.get("barrier") else None}
+    if job["scenario"]["target_ns"] is not None:
+        told["rate_per_s"] = float(options["rate"].split(",")[min(turn, options["rate"].count(","))])
+    if job.get("batch") is not None:
+        # a call costs 500 and every sample 500 more, until memory runs short above 4
+        cost = 500 + 500 * job["batch"] * (3 if job["batch"] > 4 else 1)
+        block["block_ns"] = [cost - 1, cost, cost + 1]
+    send("timing", **block, **told, environment={"before": conditions, "after": conditions})
 elif not wrong:
     points = {name: {**memory} for name in ("base", "loaded", "first")}
     points["steady"] = {"resident": 150, "proportional": 110, "private": 90, "peak": 170}

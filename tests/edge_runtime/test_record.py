@@ -14,6 +14,7 @@ from edge_runtime.environment import Conditions, Machine
 from edge_runtime.errors import RecordError, WorkerLost
 from edge_runtime.measured import Answers, Failure, MeasuredArtifact, MeasuredContender
 from edge_runtime.record import (
+    TERMS,
     Config,
     Launch,
     MemoryLaunch,
@@ -83,17 +84,30 @@ def test_a_record_is_stored_and_read_back_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "r.json").read_bytes()
 
 
-def test_a_record_of_schema_2_tells_nothing_of_configurations_first_starts_and_failures() -> None:
+def without_schema_3() -> dict[str, Any]:
     old = {**document(), "schema": 2}
-    for one in old["contenders"]:
-        for key in ("configuration", "first_start_ns", "failure"):
-            del one[key]
+    parts = [(old["config"], ("rate_per_s", "target_ns", "workers")), (old["launches"][0], TERMS)]
+    parts += [(one, ("configuration", "first_start_ns", "failure")) for one in old["contenders"]]
+    for part, keys in parts:
+        for key in keys:
+            del part[key]
+    return old
+
+
+def test_a_record_of_schema_2_tells_nothing_of_configurations_first_starts_failures_and_scenarios() -> None:
+    old = without_schema_3()
     assert parse(json.dumps(old), where="old.json") == RECORD
 
 
 def test_a_record_of_schema_2_with_keys_of_schema_3_is_refused() -> None:
-    with pytest.raises(RecordError, match="configuration belongs to a later schema"):
-        parse(json.dumps({**document(), "schema": 2}), where="old.json")
+    for place in (("contenders", 0, "configuration"), ("config", "rate_per_s"), ("launches", 0, "batch")):
+        old: Any = without_schema_3()
+        part = old
+        for step in place[:-1]:
+            part = part[step]
+        part[place[-1]] = None
+        with pytest.raises(RecordError, match=f"{place[-1]} belongs to a later schema"):
+            parse(json.dumps(old), where="old.json")
 
 
 def test_a_contender_that_failed_is_stored_with_its_reason() -> None:
@@ -194,7 +208,7 @@ def test_one_changed_field_gives_a_record_or_a_record_error(place: tuple[Any, ..
         (("launches", 0, "phases_ns", "extra"), 1, "unknown keys"),
         (("memory", 0, "points", "base", "peak"), -1, "expected 0 to"),
         (("stop_reason",), "bored", "expected one of"),
-        (("config", "scenario"), "server", "expected one of"),
+        (("config", "scenario"), "serve", "expected one of"),
         (("machine", "cores"), 0, "expected 1 to"),
     ],
 )
@@ -227,11 +241,8 @@ def test_what_json_printed_on_stdout_is_a_record_too_and_its_summary_is_not_beli
 
 
 def test_a_record_of_schema_1_reads_as_the_same_without_what_came_later() -> None:
-    old = document()
+    old = without_schema_3()
     del old["sittings"], old["config"]["noise_floor"]
-    for one in old["contenders"]:
-        for key in ("configuration", "first_start_ns", "failure"):
-            del one[key]
     assert parse(json.dumps({**old, "schema": 1}), where="r.json") == RECORD
     with pytest.raises(RecordError, match="sittings belongs to a later schema"):
         parse(json.dumps({**document(), "schema": 1}), where="r.json")

@@ -82,6 +82,8 @@ def test_a_timing_launch_tells_its_phases_samples_and_environment(tiny_edge: Pat
             "steady": None,
             "valid": True,
             "reasons": [],
+            "batch": None,
+            "worker": None,
         },
         where="test",
     )
