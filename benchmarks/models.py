@@ -24,6 +24,7 @@ BATCH, FEATURES = 64, 13
 SIZES = (64, 1, 7, 17)  # of the cycle through the pool; the first is the one measured alone
 CHANNELS, BLOCKS = (64, 128, 256, 512), 2  # ResNet-18: He et al. (2015), table 1
 LINEAR, RESNET, WEIGHTS = "linear.edge", "resnet18.edge", "linear.npz"
+STACK, LAYERS, WIDTH = "stack.edge", 8, 512  # a millisecond or so: long against the clock, short against a block
 
 
 def write(folder: Path) -> None:
@@ -35,6 +36,19 @@ def write(folder: Path) -> None:
     _write_artifact(folder / LINEAR, linear(weights), batches)
     image = random.normal(size=(1, 3, 224, 224)).astype("f4")
     _write_artifact(folder / RESNET, resnet18(random), [{"image": image}])
+
+
+def write_stack(folder: Path) -> None:
+    """Write an artifact of matrix products, one after the other, for runs that judge the statistics."""
+    random = np.random.default_rng(13)
+    weights = {f"w{layer}": random.normal(size=(WIDTH, WIDTH)).astype("f4") / 23 for layer in range(LAYERS)}
+    names = ["input", *(f"y{layer}" for layer in range(LAYERS - 1)), "output"]
+    nodes = [
+        helper.make_node("MatMul", [names[layer], f"w{layer}"], [names[layer + 1]], name=f"product{layer}")
+        for layer in range(LAYERS)
+    ]
+    model = _model(nodes, ("input", [16, WIDTH]), ("output", [16, WIDTH]), weights)
+    _write_artifact(folder / STACK, model, [{"input": random.normal(size=(16, WIDTH)).astype("f4")}])
 
 
 def linear(weights: dict[str, Array]) -> onnx.ModelProto:

@@ -5,7 +5,7 @@ within one process are strongly correlated: an interval from pooled samples is f
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean, stdev
@@ -201,6 +201,29 @@ def rounds_needed(log_ratios: Sequence[float], *, margin: float) -> int | None:
         return None
     t = t_quantile(1 - (1 - CONFIDENCE) / 2, len(log_ratios) - 1)
     return max(len(log_ratios) + 1, math.ceil((t * stdev(log_ratios) / math.log1p(margin)) ** 2))
+
+
+def binomial_bounds(found: int, count: int) -> Interval:
+    """Return the share of `found` in `count` independent trials, with exact 95 % limits.
+
+    Source: Clopper & Pearson (1934): the shares at which what was seen has a tail of 2.5 %.
+    """
+    if count < 1 or not 0 <= found <= count:
+        raise UsageError(f"{found} of {count} trials", "stats.binomial_bounds", "count at least one trial")
+    tail = (1 - CONFIDENCE) / 2
+    # the chance of at least k in n grows with the share, as the incomplete beta function of (k, n - k + 1)
+    low = 0.0 if found == 0 else _root(lambda share: _incomplete_beta(share, found, count - found + 1) - tail)
+    high = 1.0 if found == count else _root(lambda share: _incomplete_beta(share, found + 1, count - found) - 1 + tail)
+    return Interval(found / count, low, high)
+
+
+def _root(rising: Callable[[float], float]) -> float:
+    """Return where a function that rises from 0 to 1 crosses zero, to the last bit of a double."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2
 
 
 def half_share(interval: Interval | None) -> float:

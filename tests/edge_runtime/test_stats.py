@@ -215,3 +215,18 @@ def test_more_rounds_are_asked_for_until_the_interval_fits_the_margin() -> None:
     t = scipy_stats.t.ppf(0.975, 5)
     assert needed == max(7, math.ceil((t * statistics.stdev(logs) / math.log1p(0.02)) ** 2))
     assert stats.rounds_needed([0.01], margin=0.02) is None
+
+
+@given(st.integers(1, 200).flatmap(lambda count: st.tuples(st.integers(0, count), st.just(count))))
+def test_binomial_bounds_are_scipys_exact_ones(seen: tuple[int, int]) -> None:
+    found, count = seen
+    expected = scipy_stats.binomtest(found, count).proportion_ci(0.95, method="exact")
+    bounds = stats.binomial_bounds(found, count)
+    assert bounds.low == pytest.approx(expected.low, abs=1e-9)
+    assert bounds.high == pytest.approx(expected.high, abs=1e-9)
+
+
+@pytest.mark.parametrize(("found", "count"), [(0, 0), (-1, 3), (4, 3)])
+def test_bounds_of_impossible_counts_are_refused(found: int, count: int) -> None:
+    with pytest.raises(UsageError, match="trials"):
+        stats.binomial_bounds(found, count)
