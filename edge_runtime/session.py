@@ -124,7 +124,7 @@ def open_variant(
     def make(path: Path, weights: str) -> None:
         # this session ends at once: one that maps the file holds half of its memory
         open_file(model, save=(path, weights))
-        _give_back_freed_memory()
+        give_back_freed_memory()
 
     model = artifact.model_path(variant)
     name = graph_name(variant, warn=warn) if cache else ""
@@ -144,7 +144,8 @@ def open_variant(
     return (open_cached(made) if made else None) or open_file(model)
 
 
-def _give_back_freed_memory() -> None:
+def give_back_freed_memory() -> None:
+    """Return what sessions that have ended held to the system, where the allocator can."""
     # glibc keeps freed blocks of up to 32 MiB: without this a model of 256 MiB held as much again after its first load
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

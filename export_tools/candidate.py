@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 
+from edge_runtime import session
 from edge_runtime.manifest import Port, Shape
 from edge_runtime.units import size
 from export_tools import graph_file, peak
@@ -129,6 +130,7 @@ def converted(proof: Proof, child: TorchProcess, exporter: str, why: str) -> Can
         told.says(f"{exporter}, opset {written.opset}")
         told.took(written.seconds)
         told.did(None, size_of(written.graph))
+    child.end()  # what is written no longer needs the module in memory
     return proven(proof, written, exporter, why)
 
 
@@ -201,6 +203,7 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
             progress=told.step,
         )
         more = proof.doubts.search(files[0], found, decisive=written.decisive)
+        session.give_back_freed_memory()
         told.says(
             f"{len(cases)} cases, worst error {found.worst.difference.ratio:.1%} of its tolerance; "
             f"{more} more inputs searched"

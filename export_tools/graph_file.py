@@ -18,7 +18,9 @@ from edge_runtime import files
 from edge_runtime.errors import InvalidModel
 
 DATA_NAME = "model.onnx.data"
-MAX_INLINE_BYTES = 1_500_000_000  # protobuf ends at 2 GiB; torch's exporters grow a file while they work on it
+# Protobuf ends at 2 GiB; and whoever reads a file with its weights inside (onnx's checker, onnxruntime, on a board too)
+# holds them two or three times meanwhile, where weights in a file of their own are mapped
+MAX_INLINE_BYTES = 2**28
 BESIDE_BYTES = 1024  # smaller tensors stay in the model's file, where shape inference can read them
 PAGE_BYTES = 4096  # what a mapped tensor has to begin at; source: onnx.proto, TensorProto.external_data
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from edge_runtime import files
 from edge_runtime.artifact import Artifact, is_only_an_artifact, open_artifact
-from edge_runtime.errors import EdgeError, Unwritable
+from edge_runtime.errors import Unwritable
 from edge_runtime.manifest import GoldenCase, State
 from edge_runtime.units import size
 from export_tools import adopt, prove, python_source, remembered, repeat, replay
-from export_tools.candidate import Candidate, Made, Proof, converted, prepared
-from export_tools.choice import best
-from export_tools.convert import Conversion, ask_for_export, exporters_for
-from export_tools.errors import ExportFailed, OperatorUnknown, OpsetUnavailable, OutOfMemory, ParityLost, SourceLost
+from export_tools.attempts import Attempts, proven_best
+from export_tools.candidate import Made, prepared
+from export_tools.convert import Conversion, exporters_for
+from export_tools.errors import OpsetUnavailable
 from export_tools.export_document import document
 from export_tools.pack import Contents, created, pack, write_golden
 from export_tools.passes import FOLD, Pass
@@ -31,18 +31,15 @@ from export_tools.postprocess import checked_labels
 from export_tools.postprocess import parse as parse_postprocess
 from export_tools.preprocess import parse as parse_preprocess
 from export_tools.reference import (
-    Opened,
     ask_to_open,
     await_opened,
     read_by,
-    refuse_another,
     start,
 )
 from export_tools.request import AUTO, ExportRequest, SourceSpec, ValueRange, opset_for, parse_dynamic_mapping
 from export_tools.stages import Progress, stage
 from export_tools.target import Target
 from export_tools.target import parse as parse_target
-from export_tools.torch_process import TorchProcess
 from export_tools.verify import Verification
 
 if TYPE_CHECKING:
@@ -66,9 +63,6 @@ class Exported:
     notes: tuple[str, ...] = ()
     target: Target | None = None
     on_target: prove.Proven | None = None
-
-
-Failure = tuple[str, EdgeError]  # an exporter and why it was not the one
 
 
 def run(request: ExportRequest, *, progress: Progress = lambda _: None, passes: Sequence[Pass] = FOLD) -> Exported:
@@ -272,13 +266,7 @@ def _converted(request: ExportRequest, work: Path, progress: Progress, passes: S
             ask_to_open(request, exporting, work, precise=False)
             opened = await_opened(request, reference, exporting, work)
             told.says(", ".join(f"{port.name} {port}" for port in opened.inputs))
-        # they work while the reference answers
-        _ask(request, exporting, exporters[0], opened, work)
-        waiting = {exporters[0]: exporting}
-        for exporter in exporters[1:]:
-            waiting[exporter] = children.enter_context(start(request))
-            ask_to_open(request, waiting[exporter], work, precise=False)
-            _ask(request, waiting[exporter], exporter, opened, work)
+        attempts = Attempts(request, opened, exporters, exporting, work=work, children=children)
         proof, outputs = prepared(
             request,
             opened,
@@ -288,7 +276,7 @@ def _converted(request: ExportRequest, work: Path, progress: Progress, passes: S
             work=work,
             progress=progress,
         )
-        return Made(opened, outputs, proof.answered, _best(proof, opened, waiting), read_by(reference, work))
+        return Made(opened, outputs, proof.answered, proven_best(proof, attempts), read_by(reference, work))
 
 
 def _adopted(request: ExportRequest, work: Path, progress: Progress, passes: Sequence[Pass]) -> Made:
@@ -313,102 +301,3 @@ def _with_steps(request: ExportRequest) -> SourceSpec:
     post = request.postprocess
     steps = tuple(str(one) for one in request.preprocess)
     return replace(request.source, preprocess=steps, postprocess=None if post is None else str(post))
-
-
-def _best(proof: Proof, opened: Opened, waiting: Mapping[str, TorchProcess]) -> Candidate:
-    """Return the best model that is proven; each exporter works in a process of its own.
-
-    A module that caches something at its first forward exports rightly once, and frozen the second time.
-    """
-    request = proof.request
-    found: list[Candidate] = []
-    failures: list[Failure] = []
-    for index, (exporter, child) in enumerate(waiting.items()):
-        try:
-            if index:
-                refuse_another(opened.weights_sha256, child.answer()["weights_sha256"], request.origin)
-            found.append(converted(proof, child, exporter, "asked for"))
-        except (ExportFailed, OpsetUnavailable, ParityLost, SourceLost) as problem:
-            failures.append((exporter, problem))
-    if not found:
-        # once: the others' failures have the same input, which one file can hold
-        first_wrong = next(
-            (problem for _, problem in failures if isinstance(problem, ParityLost) and problem.failing), None
-        )
-        explained = proof.doubts.explained
-        reasons = [(name, explained(problem) if problem is first_wrong else problem) for name, problem in failures]
-        raise _combined(request, reasons, opened.dtype_hint)
-    if failures:
-        why = "; ".join(f"{exporter} failed: {problem.what}" for exporter, problem in failures)
-        return replace(found[0], conversion=replace(found[0].conversion, why=why))
-    if len(found) == 1:
-        return found[0]
-    with stage(proof.progress, "choose", "both models on one thread, in turns") as told:
-        choice = best(found[0], found[1], proof.answered.cases[0], where=request.origin)
-        told.says(str(choice))
-    return choice.candidate
-
-
-def _combined(request: ExportRequest, failures: Sequence[Failure], first_hint: str = "") -> EdgeError:
-    """Return one error for all exporters: a wrong answer weighs most, then a wrong opset.
-
-    first_hint: goes before their own, if there is one.
-    """
-    unknown = [(exporter, problem) for exporter, problem in failures if isinstance(problem, OperatorUnknown)]
-    # the TorchScript exporter names what was called, the other one what that is made of
-    unknown.sort(key=lambda pair: pair[0] != "torchscript")
-    if len(unknown) == len(failures):
-        return _operator_unknown(request, unknown)
-    same = {problem.what for _, problem in failures}
-    told = [f"{exporter}: {problem.what}" for exporter, problem in failures] if len(same) > 1 else [*same]
-    reasons = "; ".join(told)
-    for kind in (ParityLost, OpsetUnavailable):
-        if any(isinstance(problem, kind) for _, problem in failures):
-            telling = [p for _, p in failures if isinstance(p, ParityLost | OpsetUnavailable)]
-            error = kind(reasons, request.origin, _joined(first_hint, *(problem.hint for problem in telling)))
-            if isinstance(error, ParityLost):
-                lost = next((p for p in telling if isinstance(p, ParityLost) and p.failing), None)
-                error.failing, error.replay = (lost.failing, lost.replay) if lost else (None, "")
-            return error
-    if all(isinstance(problem, SourceLost) for _, problem in failures):
-        short = any(isinstance(problem, OutOfMemory) for _, problem in failures)
-        return (OutOfMemory if short else SourceLost)(reasons, request.origin, failures[0][1].hint)
-    hint = failures[0][1].hint if len(failures) == 1 else "rewrite what they stumble over, or try another --opset"
-    hint = next((problem.hint for _, problem in unknown), hint)
-    return ExportFailed(f"no exporter could convert it: {reasons}", request.origin, _joined(first_hint, hint))
-
-
-def _joined(*hints: str) -> str:
-    return "; or ".join(dict.fromkeys(hint for hint in hints if hint))
-
-
-def _operator_unknown(request: ExportRequest, failures: Sequence[tuple[str, OperatorUnknown]]) -> OperatorUnknown:
-    """Return one error for an operator that no exporter knows; each may name another of its parts."""
-    first = next((problem for _, problem in failures if problem.place), failures[0][1])
-    names = dict.fromkeys(problem.operator for _, problem in failures)
-    own = "" if len(names) == 1 else f" ({'; '.join(f'{exporter}: {one.operator}' for exporter, one in failures)})"
-    at = f" at {first.place}" if first.place else ""
-    who = "no exporter has" if len(failures) > 1 else f"{failures[0][0]} has no"
-    conversion = "a conversion" if len(failures) > 1 else "conversion"
-    error = OperatorUnknown(
-        f"{who} {conversion} for the operator {first.operator}{at}{own}", request.origin, first.hint
-    )
-    error.operator, error.place = first.operator, first.place
-    return error
-
-
-def _ask(request: ExportRequest, child: TorchProcess, exporter: str, opened: Opened, work: Path) -> None:
-    _raw(work, exporter).parent.mkdir()
-    ask_for_export(
-        child,
-        exporter,
-        opset=request.opset,
-        dynamic=request.dynamic,
-        output_names=opened.output_names,
-        allow_frozen=request.allow_frozen_branch,
-        path=_raw(work, exporter),
-    )
-
-
-def _raw(work: Path, exporter: str) -> Path:
-    return work / f"{exporter}-raw" / "model.onnx"

@@ -27,6 +27,7 @@ from export_tools.verify import ITSELF, Tied
 from export_tools.verify import TORCH as TORCH_ANSWERS
 
 NAMED = 3  # of the weights, or of what else is told by name
+MAX_AT_ONCE_BYTES = 2**27  # of weights that several processes may hold at the same time
 SAME_ANSWER = 1e-5  # of the largest value: far above what another alignment of memory moves, far below dropout
 
 
@@ -51,6 +52,11 @@ class Opened:
     dtype_hint: str = ""
 
     @property
+    def is_large(self) -> bool:
+        """Whether each process more that holds the module is memory that the others may lack."""
+        return self.weights_bytes > MAX_AT_ONCE_BYTES
+
+    @property
     def engine(self) -> str:
         """What answers, as people call it."""
         return ENGINE if self.torch_version is None else f"PyTorch {self.torch_version}"
@@ -68,7 +74,7 @@ def start(request: ExportRequest) -> TorchProcess:
 
 
 def ask_to_open(request: ExportRequest, child: TorchProcess, work: Path, *, precise: bool) -> None:
-    """Ask a child to open the module; precise: with a float64 copy, as the reference needs it."""
+    """Ask a child to open the module. precise: it is the reference, and gets a float64 copy in `await_opened`."""
     example = request.example
     if isinstance(example, tuple):
         npz.write(work / "described.npz", made_example(example, seed=request.seed, ranges=request.all_ranges))
@@ -84,7 +90,8 @@ def ask_to_open(request: ExportRequest, child: TorchProcess, work: Path, *, prec
             "postprocess": [] if request.postprocess is None else [str(request.postprocess)],
             "ranges": {one.input: (one.low, one.high) for one in request.all_ranges},
             "seed": request.seed,
-            "precise": precise,
+            # not yet: until both are compared, the module is in memory twice already
+            "precise": False,
             "example_out": str(work / f"example-{precise}.npz"),
         }
     )
@@ -93,13 +100,17 @@ def ask_to_open(request: ExportRequest, child: TorchProcess, work: Path, *, prec
 def await_opened(request: ExportRequest, reference: TorchProcess, exporting: TorchProcess | None, work: Path) -> Opened:
     """Return what both children opened; raise SourceError when it isn't the same module, or answers by chance.
 
-    exporting: None where an artifact's hash of the weights shows that the module is the one.
+    exporting: None where an artifact's hash of the weights shows that the module is the one; ended when it is large.
     """
     described = reference.answer()
     if exporting is not None:
         other = exporting.answer()
         unlike = _unlike(described["checksums"], other["checksums"])
         refuse_another(described["weights_sha256"], other["weights_sha256"], request.origin, unlike)
+        if described["weights_bytes"] > MAX_AT_ONCE_BYTES:
+            exporting.end()
+    reference.ask({"do": "widen", "mapped": described["weights_bytes"] > MAX_AT_ONCE_BYTES})
+    reference.answer()
     example = npz.read(work / "example-True.npz")
     inputs = _described(request, ports_of(example, request.dynamic, request.all_ranges))
     reference.ask({"do": "probe"})

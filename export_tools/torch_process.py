@@ -63,7 +63,7 @@ class TorchProcess:
         # what it leaves in the temporary folder goes with it, however it ends: torch itself leaves a cache there
         self._scratch = tempfile.TemporaryDirectory(prefix="edge-child-", ignore_cleanup_errors=True)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        self._pending = b""
+        self._pending, self._ended = b"", False
         package_root = str(Path(__file__).resolve().parent.parent)
         inherited = os.environ.get("PYTHONPATH")
         environment = {
@@ -126,6 +126,13 @@ class TorchProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the child and everything it started, whatever it is doing; a second time, nothing."""
+        if self._ended:
+            return
+        self._ended = True
         # the group even when the child itself has left: the user's code may have started others
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

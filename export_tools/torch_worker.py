@@ -3,6 +3,7 @@
 One JSON command a line on stdin, one JSON answer a line on stdout; arrays travel as ``.npz`` files. The commands:
 
 - ``open``: build the module; answer its inputs, the hash of its weights, torch's version; write the example.
+- ``widen``: make a float64 copy of the module; its weights in files, when they are many.
 - ``probe``: run the example twice; answer how many outputs there are.
 - ``changed``: what the module holds that is another since the probe.
 - ``export``: write the ONNX file with one exporter; where tracing is a step of its own, a line before the answer tells
@@ -18,6 +19,7 @@ One JSON command a line on stdin, one JSON answer a line on stdout; arrays trave
 import contextlib
 import copy
 import json
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ from export_tools.fingerprint import FIGURES
 from export_tools.in_double import InDouble
 from export_tools.kept_state import Value, changes, checksums, kept
 from export_tools.kernel_noise import KernelNoise, deviation
+from export_tools.mapped import Mapped
 from export_tools.op_trace import Operation, OpTrace, departure, is_nested
 from export_tools.op_values import watched
 from export_tools.repeatability import Forward
@@ -74,8 +77,10 @@ class Worker:
             outputs=command.get("output_names") or self._source.outputs.names,
         )
         self._take_raw(preprocess, command, made=given is None)
-        # before the first forward: what a module caches on the way would stay float32 in a later copy
-        self._precise = _float64(self._source.module) if command["precise"] else None
+        self._precise: torch.nn.Module | None = None
+        self._mapped: list[Mapped] = []
+        if command["precise"]:
+            self.widen({})
         self._kept: dict[str, Value] = {}
         # what the last case left: in float32, in float64, and there with the noise of kernels
         self._left: tuple[list[torch.Tensor], ...] = ([], [], [])
@@ -110,6 +115,17 @@ class Worker:
             "dtype_hint": dtype_hint(self._source.original),
             "notes": list(self._source.notes),
         }
+
+    def widen(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a float64 copy of the module.
+
+        Before the first forward: what a module caches on the way would stay float32 in a later copy.
+        """
+        self._precise = _float64(self._source.module)
+        if command.get("mapped"):
+            modules = [self._source.module, *([] if self._precise is None else [self._precise])]
+            self._mapped = [Mapped(module, Path(tempfile.gettempdir())) for module in modules]
+        return {"precise": self._precise is not None}
 
     def probe(self, _command: Mapping[str, Any]) -> dict[str, Any]:
         """Run the example twice, and hold the answers and all that the module keeps against each other."""
@@ -171,7 +187,7 @@ class Worker:
         npz.write(Path(command["outputs"]), _numbered(outputs))
         branch, escape, untraced = self._departure(tensors, command["compare"])
         precisely = command.get("precisely", True)
-        return {
+        told = {
             "branch": branch,
             "nested": is_nested(self._paths.get(None, ())),
             "escape": escape,
@@ -179,6 +195,9 @@ class Worker:
             "precise": precisely and self._answer_precisely(tensors, goes_on, Path(command["precise"])),
             "shaken": precisely and self._answer_shaken(tensors, shaken, Path(command["shaken"])),
         }
+        for one in self._mapped:
+            one.give_back()
+        return told
 
     def tied(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Tell whether the integers in ``got`` are as right an output of this index as what the module answers."""

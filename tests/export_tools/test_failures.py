@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime import files
 from edge_runtime.errors import Unwritable
-from export_tools import ExportRequest, convert, pipeline
+from export_tools import ExportRequest, attempts, convert
 from export_tools.errors import OutOfMemory, SourceLost
 from export_tools.pipeline import run
 from export_tools.request import SourceSpec
@@ -100,10 +100,10 @@ def test_an_export_past_its_limit_is_ended_and_told_with_the_limit(
 def test_exporters_that_all_crash_are_named_with_their_signals(requested: Requested, tmp_path: Path) -> None:
     request = requested("failing.py:hangs", tmp_path / "a.edge")
     lost = SourceLost("its process was ended by SIGSEGV", "here", "its last words: none")
-    error = pipeline._combined(request, [("dynamo", lost), ("torchscript", SourceLost("not done", "here", "a hint"))])
+    error = attempts.combined(request, [("dynamo", lost), ("torchscript", SourceLost("not done", "here", "a hint"))])
     assert (type(error), error.exit_code) == (SourceLost, 3)
     assert error.what == "dynamo: its process was ended by SIGSEGV; torchscript: not done"
-    error = pipeline._combined(request, [("dynamo", OutOfMemory("short", "here", "a hint"))])
+    error = attempts.combined(request, [("dynamo", OutOfMemory("short", "here", "a hint"))])
     assert (type(error), error.what, error.hint) == (OutOfMemory, "short", "a hint")
 
 
