@@ -3,7 +3,7 @@
 ::
 
     EdgeError                           exit  leaves here
-    ├─ UsageError   wrong flag or value    2  UnknownContender · UnknownBoard · SourceUnknown
+    ├─ UsageError   wrong flag or value    2  UnknownContender · UnknownBoard · SourceUnknown · ReportTooLarge
     └─ InputError   a file we were given   3  SourceDiffers
 
 The branches and the other leaves are `edge_runtime.errors`'.
@@ -26,3 +26,7 @@ class SourceUnknown(UsageError):
 
 class SourceDiffers(InputError):
     """The module given for PyTorch is not the one the artifact was exported from."""
+
+
+class ReportTooLarge(UsageError):
+    """The page of so many records would be larger than a page may be."""

@@ -51,6 +51,7 @@ VERBS = {
     "cache": Verb("graphs compiled for this machine: info, clear, warm", "edge_runtime.commands.cache:cache"),
     "bench": Verb("contenders side by side, against PyTorch", "bench.cli:bench", "bench"),
     "compare": Verb("two records: what changed, and is it more than noise", "bench.cli:compare", "bench"),
+    "report": Verb("records as an offline page with charts, Markdown, CSV", "bench.commands.report:report", "bench"),
 }
 
 # Verbs that import numpy and onnxruntime, here or in workers
@@ -72,7 +73,7 @@ COMMON = {"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"}
 # What an extra's verbs can't start without, by import name
 NEEDS = {
     "export": ("export_tools", "torch", "onnx", "onnxscript", "rich"),
-    "bench": ("bench", "psutil", "rich"),
+    "bench": ("bench", "psutil", "rich", "altair", "vl_convert"),
 }
 
 EXAMPLES = """\

@@ -1,0 +1,55 @@
+"""The verb `edge report`: records as a page, Markdown or CSV."""
+
+from pathlib import Path
+
+from bench.report import overview
+from edge_runtime import files
+from edge_runtime.console import Console, verb_parser
+from edge_runtime.errors import UsageError
+from edge_runtime.record import load_record
+
+EXAMPLES = (
+    "edge report record.json -o report.html",
+    "edge report one-thread.json two-threads.json -o report.html",
+    "edge report record.json --format md",
+)
+SUFFIXES = {".html": "html", ".htm": "html", ".md": "md", ".csv": "csv"}
+
+
+def report(argv: list[str]) -> int:
+    """Write the page, or print the table as Markdown or CSV."""
+    parser = verb_parser(
+        "report", "Records as one offline page with charts and the records in it; or as Markdown or CSV.", EXAMPLES
+    )
+    parser.add_argument("records", metavar="RECORD.json", type=Path, nargs="+", help="what edge bench or measure kept")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="where to; Markdown and CSV may go to stdout")
+    parser.add_argument("--format", choices=("html", "md", "csv"), help="otherwise by the output's suffix; else html")
+    parser.add_argument("--force", action="store_true", help="replace the output")
+    options = parser.parse_args(argv)
+    console = Console.of(options)
+    output: Path | None = options.output
+    suffix = "" if output is None else output.suffix.lower()
+    kind: str = options.format or SUFFIXES.get(suffix, "html")
+    if output is None and kind == "html":
+        raise UsageError("a page needs a file", "edge report", "give one with -o report.html, or --format md or csv")
+    if output is not None:
+        files.refuse_taken(output, replace=options.force)
+    records = [(str(path), load_record(path)) for path in options.records]
+    if kind == "html":
+        from bench.report.page import page  # noqa: PLC0415 - brings Altair, which Markdown and CSV need not wait for
+
+        text = page(records)
+    else:
+        table = overview.overview([record for _, record in records])
+        text = overview.markdown(table) if kind == "md" else overview.comma_separated(table)
+    if output is None:
+        if not options.json:
+            console.say(text.rstrip("\n"))
+    else:
+        files.write_whole(output, text.encode())
+        console.say(f"report: {output}")
+    console.answer(
+        {"kind": "edge-report", "schema": 1, "format": kind, "path": None if output is None else str(output)}
+        | ({"text": text} if output is None else {"bytes": len(text.encode())})
+    )
+    return 0
