@@ -5,7 +5,7 @@ VENV   ?= .venv
 PIP     = $(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt $(PIP_ARGS)
 DEMO   ?= demo
 
-.PHONY: help demo install install-dev test test-setup zoo zoo-setup lint format benchmark power-test clean
+.PHONY: help demo install install-dev test test-setup zoo zoo-setup lint format benchmark peers-test peers-run power-test clean
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -20,7 +20,7 @@ $(VENV)/bin/python:
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing PyTorch (CPU), onnx and onnxruntime into $(VENV): a minute or two"
-	$(PIP) -e ".[export,bench,examples]"
+	$(PIP) -e ".[export,bench,examples$(EXTRAS)]"
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
@@ -58,6 +58,12 @@ lint: $(VENV)/installed-dev ## ruff, strict types, the layers
 format: $(VENV)/installed-dev ## let ruff format and fix
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+peers-test: ## other engines (OpenVINO, MNN, tract, ExecuTorch) for real, in an environment of their own, .venv-peers
+	$(MAKE) --no-print-directory VENV=.venv-peers EXTRAS=,openvino,mnn,tract,executorch peers-run
+
+peers-run: $(VENV)/installed
+	$(VENV)/bin/python -m benchmarks.peers
 
 benchmark: $(VENV)/installed ## every promised ratio against its target, measured side by side: six minutes
 	$(VENV)/bin/python -m benchmarks

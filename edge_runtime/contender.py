@@ -28,7 +28,11 @@ class Job:
 
 
 class Contender(Protocol):
-    """One engine, through the phases that a launch times one by one."""
+    """One engine, through the phases that a launch times one by one.
+
+    One that makes a program for the sizes it is first given has a true attribute `fixed_sizes`: only the golden cases
+    of those sizes are asked of it, and at least one there must be.
+    """
 
     def import_engine(self) -> str:
         """Import the engine; return its name and version, such as "onnxruntime 1.32.0"."""

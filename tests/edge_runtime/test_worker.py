@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import npz
-from edge_runtime.errors import HashMismatch, UnsupportedSystem, UsageError, WorkerLost, WrongInput
+from edge_runtime.errors import HashMismatch, UnsupportedModel, UnsupportedSystem, UsageError, WorkerLost, WrongInput
 from edge_runtime.launch import own_command, run_worker
 from edge_runtime.measured import PHASES
 from edge_runtime.record import POINTS, energy_of_worker, launch_of_worker, memory_of_worker
@@ -231,3 +231,42 @@ def test_a_file_of_the_working_directory_never_becomes_numpy(tiny_edge: Path, tm
         check=False,
     )
     assert done.stdout == "True\n", done.stderr
+
+
+def test_a_contender_for_fixed_sizes_is_asked_only_the_golden_cases_of_its_sizes(
+    tiny_edge: Path, tmp_path: Path
+) -> None:
+    body = (
+        "fixed_sizes = True\n"
+        "def prepare(self, inputs):\n"
+        "    assert inputs['input'].shape == (64, 13)\n"
+        "    return super().prepare(inputs)\n"
+    )
+    told = run(tiny_edge, contender=contender(tmp_path, body))
+    assert told["answers"]["agree"] is True
+    assert len(told["timing"]["block_ns"]) == 5
+
+
+def test_fixed_sizes_that_no_golden_case_has_are_never_timed_unchecked(tiny_edge: Path, tmp_path: Path) -> None:
+    npz.write(tmp_path / "inputs.npz", {"input": np.zeros((5, 13), np.float32)})
+    with pytest.raises(UnsupportedModel, match="no golden case has those that are timed"):
+        run(
+            tiny_edge,
+            contender=contender(tmp_path, "fixed_sizes = True"),
+            inputs=str(tmp_path / "inputs.npz"),
+        )
+
+
+def test_what_a_contender_ran_with_is_asked_after_its_first_call(tiny_edge: Path, tmp_path: Path) -> None:
+    body = (
+        "called = False\n"
+        "def prepare(self, inputs):\n"
+        "    step = super().prepare(inputs)\n"
+        "    def counted():\n"
+        "        self.called = True\n"
+        "        return step()\n"
+        "    return counted\n"
+        "def configuration(self):\n"
+        "    return {'called': str(self.called)}\n"
+    )
+    assert run(tiny_edge, contender=contender(tmp_path, body))["loaded"]["configuration"] == {"called": "True"}

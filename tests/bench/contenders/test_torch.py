@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from bench import bench
-from bench.contenders import torch_compile, torchscript
+from bench.contenders import executorch, torch_compile, torchscript
 from bench.contenders.peer import absent, kept_folder
 from bench.errors import SourceDiffers, SourceUnknown
 from edge_runtime import manifest, npz
@@ -235,3 +236,42 @@ def test_a_folder_that_others_can_write_to_is_not_loaded_from(two_in: Path, sour
 def test_torch_that_is_not_installed_is_told_with_the_extra_that_brings_it() -> None:
     error = absent("PyTorch", "export", ModuleNotFoundError("No module named 'torch'"))
     assert (error.what, error.hint) == ("PyTorch is not installed", 'install it: pip install "edge-runtime[export]"')
+
+
+def test_executorch_lowers_once_and_runs_what_it_kept(
+    two_in: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a stand-in for ExecuTorch whose programs call the exported module."""
+    exported: list[Any] = []
+    threads: list[int] = []
+
+    def lower(program: Any, partitioner: list[Any]) -> Any:
+        exported.append(program)
+        return SimpleNamespace(to_executorch=lambda: SimpleNamespace(buffer=b"a program"))
+
+    def load(path: str) -> Any:
+        assert Path(path).read_bytes() == b"a program"
+        run = exported[0].module()
+        return SimpleNamespace(forward=lambda given, clone_outputs=True: [leaf.detach() for leaf in run(*given)])
+
+    partition = "executorch.backends.xnnpack.partition.xnnpack_partitioner"
+    for name in ("executorch", *(partition.rsplit(".", depth)[0] for depth in (3, 2, 1)), partition, "executorch.exir"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setattr(sys.modules[partition], "XnnpackPartitioner", object, raising=False)
+    monkeypatch.setattr(sys.modules["executorch.exir"], "to_edge_transform_and_lower", lower, raising=False)
+    monkeypatch.setattr(executorch, "version", lambda _: "1.5.1")
+    library = SimpleNamespace(
+        _unsafe_reset_threadpool=threads.append,
+        _threadpool_get_thread_count=lambda: 1,
+        _load_for_executorch=load,
+    )
+    left, right = np.random.default_rng(1).normal(size=(2, 2, 4)).astype(np.float32)
+    for _ in range(2):
+        contender = executorch.ExecuTorch(job(two_in, source, cache=str(tmp_path / "kept")))
+        contender._mode, contender._library = cast("Any", object()), library
+        contender.load()
+        answers = contender.answers(contender.prepare({"left": left, "right": right})())
+        assert np.allclose(answers["output"], left - right)
+    assert len(exported) == 1, "the second start finds what the first has kept"
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["1.5.1-2x4_2x4.pte"]
+    assert contender.configuration()["threads"] == "1"

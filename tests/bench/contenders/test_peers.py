@@ -1,0 +1,320 @@
+"""The adapters of other engines, on stand-ins for those engines that compute with onnx's reference evaluator.
+
+The engines themselves are `make peers-test`'s: they are large, and none is needed for anything else.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from bench import contenders
+from bench.contenders import executorch, mnn, openvino, tract
+from edge_runtime.artifact import open_artifact
+from edge_runtime.contender import Contender, Job
+from edge_runtime.errors import UnsupportedModel, UnsupportedSystem
+
+Array = Any
+PEERS = ("openvino", "mnn", "tract", "executorch")
+
+
+@pytest.fixture
+def job(tiny: Path, tmp_path: Path) -> Job:
+    return Job(artifact=tiny, variant="auto", threads=1, options={"cache": str(tmp_path / "kept")})
+
+
+def install(monkeypatch: pytest.MonkeyPatch, name: str, **parts: object) -> None:
+    module = ModuleType(name)
+    for key, part in parts.items():
+        setattr(module, key, part)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+def answers_right(contender: Contender, tiny: Path) -> None:
+    contender.import_engine()
+    contender.load()
+    artifact = open_artifact(tiny)
+    cases = list(artifact.golden(artifact.variant()))
+    assert len(cases) == 2
+    for case in cases:
+        found = contender.answers(contender.prepare(case.inputs)())
+        assert found.keys() == case.outputs.keys()
+        for name, wanted in case.outputs.items():
+            assert np.allclose(found[name], wanted, atol=1e-5)
+
+
+class Request:
+    def __init__(self, evaluator: ReferenceEvaluator) -> None:
+        self._evaluator = evaluator
+        self._inputs: dict[str, Array] = {}
+        self._outputs: dict[str, Array] = {}
+
+    def set_tensor(self, name: str, array: Array) -> None:
+        self._inputs[name] = array
+
+    def infer(self) -> None:
+        found = self._evaluator.run(None, self._inputs)
+        self._outputs = dict(zip(self._evaluator.output_names, found, strict=True))
+
+    def get_tensor(self, name: str) -> object:
+        return type("Tensor", (), {"data": self._outputs[name]})
+
+
+class Core:
+    """What openvino.Core does, as far as the adapter asks it; `options` is what it was last told."""
+
+    options: dict[str, object] = {}  # noqa: RUF012 - the test reads it from the class
+    shapes: dict[str, list[int]] = {}  # noqa: RUF012 - as above
+    refuses = False
+
+    def set_property(self, told: Mapping[str, object]) -> None:
+        Core.options = dict(told)
+
+    def read_model(self, path: str) -> Any:
+        if Core.refuses:
+            raise RuntimeError("Not supported ONNX operator: Foo\nand a page of C++")
+        return type("Model", (), {"path": path, "reshape": lambda self, shapes: Core.shapes.update(shapes)})()
+
+    def compile_model(self, model: Any, device: str, options: Mapping[str, object]) -> Any:
+        Core.options = {**Core.options, **options, "device": device}
+        told = {"ENABLE_CPU_PINNING": True, **options}
+        parts = {
+            "create_infer_request": lambda _: Request(ReferenceEvaluator(model.path)),
+            "get_property": lambda _, name: told[name],
+        }
+        return type("Compiled", (), parts)()
+
+
+@pytest.fixture
+def core(monkeypatch: pytest.MonkeyPatch) -> type[Core]:
+    install(
+        monkeypatch,
+        "openvino",
+        Core=Core,
+        Tensor=lambda array, shared_memory: array if shared_memory else array.copy(),
+        __version__="2026.4.1-1234-abc",
+    )
+    monkeypatch.setattr(Core, "refuses", False)
+    return Core
+
+
+def test_openvino_is_compiled_for_latency_static_sizes_and_everyones_threads(
+    core: type[Core], job: Job, tiny: Path
+) -> None:
+    contender = openvino.OpenVino(job)
+    answers_right(contender, tiny)
+    assert core.shapes == {"input": [1, 13]}
+    assert core.options == {
+        "CACHE_DIR": job.options["cache"],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": 1,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "device": "CPU",
+    }
+    assert contender.import_engine() == "openvino 2026.4.1"
+    assert contender.configuration()["INFERENCE_NUM_THREADS"] == "1"
+
+
+def test_an_operator_that_openvino_lacks_is_unsupported_in_its_first_words(
+    core: type[Core], job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "refuses", True)
+    contender = openvino.OpenVino(job)
+    contender.import_engine()
+    with pytest.raises(UnsupportedModel) as caught:
+        contender.load()
+    assert caught.value.what == "OpenVINO can't read this model: RuntimeError: Not supported ONNX operator: Foo"
+
+
+class MnnTensor:
+    """A tensor of MNN's: what it tells is a view that is overwritten when the tensor goes, as the real one's."""
+
+    def __init__(self, shape: Sequence[int], kind: str, array: Array, layout: str) -> None:
+        assert (kind, layout) == ("float", "NCHW")
+        self.array = np.array(array).reshape(shape)
+
+    def copyFrom(self, other: "MnnTensor") -> None:  # noqa: N802 - MNN's names
+        self.array[...] = other.array
+
+    def copyToHostTensor(self, other: "MnnTensor") -> None:  # noqa: N802 - as above
+        other.array[...] = self.array
+
+    def getShape(self) -> tuple[int, ...]:  # noqa: N802 - as above
+        return tuple(self.array.shape)
+
+    def getNumpyData(self) -> Array:  # noqa: N802 - as above
+        return self.array
+
+    def __del__(self) -> None:
+        self.array.fill(np.nan)
+
+
+class Interpreter:
+    def __init__(self, path: str) -> None:
+        self._evaluator = ReferenceEvaluator(Path(path).read_bytes())
+
+    def createSession(self, options: Mapping[str, object]) -> dict[str, Any]:  # noqa: N802 - as above
+        return {"options": dict(options)}
+
+    def getSessionInput(self, session: dict[str, Any], name: str) -> MnnTensor:  # noqa: N802 - as above
+        return session.setdefault(name, MnnTensor((1, 1), "float", np.zeros((1, 1), "f4"), "NCHW"))  # type: ignore[no-any-return]
+
+    def resizeTensor(self, tensor: MnnTensor, shape: tuple[int, ...]) -> None:  # noqa: N802 - as above
+        tensor.array = np.zeros(shape, "f4")
+
+    def resizeSession(self, session: dict[str, Any]) -> None:  # noqa: N802 - as above
+        rows = session["input"].array.shape[0]
+        session["output"] = MnnTensor((rows, 1), "float", np.zeros((rows, 1), "f4"), "NCHW")
+
+    def runSession(self, session: dict[str, Any]) -> None:  # noqa: N802 - as above
+        (session["output"].array[...],) = self._evaluator.run(None, {"input": session["input"].array})
+
+    def getSessionOutput(self, session: dict[str, Any], name: str) -> MnnTensor:  # noqa: N802 - as above
+        return session[name]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def conversions(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Install a stand-in for MNN; return the words its converter is given, which copies instead of converting."""
+    told: list[list[str]] = []
+
+    def convert(words: list[str]) -> None:
+        told.append(words)
+        options = dict(zip(words[1::2], words[2::2], strict=True))
+        Path(options["--MNNModel"]).write_bytes(Path(options["--modelFile"]).read_bytes())
+
+    install(monkeypatch, "MNN", Interpreter=Interpreter, Tensor=MnnTensor, Halide_Type_Float="float")
+    monkeypatch.setattr(sys.modules["MNN"], "Tensor_DimensionType_Caffe", "NCHW", raising=False)
+    install(monkeypatch, "_tools", mnnconvert=convert)
+    monkeypatch.setattr(mnn, "version", lambda _: "3.6.1")
+    monkeypatch.setitem(sys.modules, "MNN.tools", None)  # importing it would run pip
+    return told
+
+
+def test_mnn_converts_once_and_answers_with_copies(conversions: list[list[str]], job: Job, tiny: Path) -> None:
+    answers_right(mnn.Mnn(job), tiny)
+    again = mnn.Mnn(job)
+    answers_right(again, tiny)
+    assert len(conversions) == 1, "the second start finds what the first has kept"
+    assert [path.name for path in Path(job.options["cache"]).iterdir()] == ["3.6.1.mnn"]
+    assert again.configuration()["numThread"] == "1"
+
+
+def test_a_converter_that_writes_nothing_is_unsupported_and_leaves_nothing(
+    conversions: list[list[str]], job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["_tools"], "mnnconvert", lambda _: None)
+    with pytest.raises(UnsupportedModel, match="MNN can't convert this model"):
+        mnn.Mnn(job).load()
+    assert list(Path(job.options["cache"]).iterdir()) == []
+
+
+class TractTensor:
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    @staticmethod
+    def from_numpy(array: Array) -> "TractTensor":
+        return TractTensor(array)
+
+    def to_numpy(self) -> Array:
+        return self.array.copy()
+
+
+class TractModel:
+    """A model of tract's in all of its stages; `symbols` is what they were last set to."""
+
+    symbols: dict[str, int] = {}  # noqa: RUF012 - the test reads it from the class
+
+    def __init__(self, path: str) -> None:
+        self._evaluator = ReferenceEvaluator(path)
+
+    def input_count(self) -> int:
+        return 1
+
+    def input_name(self, index: int) -> str:
+        return str(self._evaluator.input_names[index])
+
+    def into_model(self) -> "TractModel":
+        return self
+
+    def transform(self, symbols: dict[str, int]) -> None:
+        TractModel.symbols = symbols
+
+    def into_runnable(self) -> "TractModel":
+        return self
+
+    def spawn_state(self) -> "TractModel":
+        return self
+
+    def run(self, tensors: list[TractTensor]) -> list[TractTensor]:
+        return [TractTensor(array) for array in self._evaluator.run(None, {"input": tensors[0].array})]
+
+
+class TractError(Exception):
+    pass
+
+
+@pytest.fixture
+def loading(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Callable[[str], TractModel]]]:
+    """Install a stand-in for tract; return how it loads, which a test may replace."""
+    how: dict[str, Callable[[str], TractModel]] = {"load": TractModel}
+    onnx = type("Onnx", (), {"load": lambda _, path: how["load"](path)})
+    install(monkeypatch, "tract", Tensor=TractTensor, TractError=TractError, SetSymbols=dict, onnx=onnx)
+    monkeypatch.setattr(sys.modules["tract"], "version", lambda: "0.23.9", raising=False)
+    return how  # type: ignore[return-value]
+
+
+def test_tract_is_given_the_sizes_as_numbers(loading: object, job: Job, tiny: Path) -> None:
+    answers_right(tract.Tract(job), tiny)
+    assert TractModel.symbols == {"batch": 1}
+
+
+def test_a_model_that_tract_refuses_is_unsupported(loading: dict[str, Any], job: Job) -> None:
+    def refuse(_: str) -> TractModel:
+        raise TractError("Unimplemented(Foo)\n\nStack backtrace:")
+
+    loading["load"] = refuse
+    with pytest.raises(UnsupportedModel, match=r"tract can't read this model: TractError: Unimplemented\(Foo\)"):
+        tract.Tract(job).load()
+
+
+def test_tract_is_skipped_where_others_have_more_threads(loading: object, tiny: Path) -> None:
+    with pytest.raises(UnsupportedSystem, match="tract computes on one thread only"):
+        tract.Tract(Job(artifact=tiny, variant="auto", threads=2, options={})).import_engine()
+
+
+@pytest.mark.parametrize(
+    ("package", "make"),
+    [("openvino", openvino.OpenVino), ("MNN", mnn.Mnn), ("tract", tract.Tract)],
+)
+def test_a_peer_that_is_not_installed_says_which_extra_brings_it(
+    package: str, make: Callable[[Job], Contender], job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UnsupportedSystem, match="is not installed") as caught:
+        make(job).import_engine()
+    assert caught.value.hint == f'install it: pip install "edge-runtime[{package.lower()}]"'
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_every_peer_is_a_contender_with_an_extra_and_a_pin_of_its_own(name: str) -> None:
+    import tomllib  # noqa: PLC0415 - for this test alone
+
+    root = Path(__file__).parents[3]
+    kind = contenders.find(name)
+    assert kind.host, "a board's payload has no other engines"
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert extras[name][0].lower().startswith(f"{name}>=")
+    pins = (root / "constraints.txt").read_text().lower().splitlines()
+    assert any(pin.startswith(f"{name}==") for pin in pins)
+
+
+def test_executorch_makes_programs_for_fixed_sizes() -> None:
+    assert executorch.ExecuTorch.fixed_sizes
