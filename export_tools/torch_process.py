@@ -185,5 +185,7 @@ class TorchProcess:
         self._log.seek(max(0, size - TAIL_BYTES))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         if not lines:
+            if (self._process.poll() or 0) >= 0:
+                return "it left without a word: look for os._exit, in the module or in a library that it uses"
             return "it said nothing on stderr; see: dmesg"
         return f"its last words: {' | '.join(lines[-WORDS_SHOWN:])}"

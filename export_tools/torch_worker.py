@@ -47,6 +47,7 @@ from export_tools.repeatability import Forward
 from export_tools.request import SourceSpec
 from export_tools.serving import serve
 from export_tools.source import Input, Source, inputs_of, open_source, user_code, weights_sha256
+from export_tools.tensor_files import array, numbered, read_tensors
 from export_tools.ties import Choice, choices, tied
 from export_tools.usable import dtype_hint
 
@@ -57,7 +58,7 @@ class Worker:
     def __init__(self, command: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]) -> None:
         self._tell = tell
         self._source: Source = open_source(SourceSpec.from_json(json.dumps(command["spec"])))
-        given = None if command["example"] is None else _tensors(Path(command["example"]))
+        given = None if command["example"] is None else read_tensors(Path(command["example"]))
         names = tuple(command["input_names"])
         self._inputs: tuple[Input, ...] = inputs_of(self._source, given, names)
         if names and len(names) != len(self._inputs):
@@ -103,7 +104,7 @@ class Worker:
 
     def describe(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Write the example by final name; answer what was opened."""
-        arrays = {name: _array(name, one.tensor) for name, one in zip(self._names, self._inputs, strict=True)}
+        arrays = {name: array(name, one.tensor) for name, one in zip(self._names, self._inputs, strict=True)}
         npz.write(Path(command["example_out"]), arrays)
         return {
             "inputs": list(self._names),
@@ -175,7 +176,7 @@ class Worker:
         compare: hold the path through forward against that of the first case of the same sizes (``path``, or with the
         numbers that Python read ``numbers``), against the ``first`` case of all, or against ``none``.
         """
-        given = _tensors(Path(command["inputs"]))
+        given = read_tensors(Path(command["inputs"]))
         tensors = [given[name] for name in self._names]
         for taken, left in command.get("state", ()):
             tensors[taken] = self._left[0][left]
@@ -184,7 +185,7 @@ class Worker:
         goes_on, shaken = (
             {taken: kept[left] for taken, left in command.get("state", ()) if kept} for kept in before[1:]
         )
-        npz.write(Path(command["outputs"]), _numbered(outputs))
+        npz.write(Path(command["outputs"]), numbered(outputs))
         branch, escape, untraced = self._departure(tensors, command["compare"])
         precisely = command.get("precisely", True)
         told = {
@@ -201,8 +202,8 @@ class Worker:
 
     def tied(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Tell whether the integers in ``got`` are as right an output of this index as what the module answers."""
-        given = _tensors(Path(command["inputs"]))
-        got = _tensors(Path(command["got"]))["got"]
+        given = read_tensors(Path(command["inputs"]))
+        got = read_tensors(Path(command["got"]))["got"]
         tensors = [given[name] for name in self._names]
         outputs, plain = choices(lambda: self._run(self._source.module, tensors))
         precise: list[Choice] | None = None
@@ -217,7 +218,7 @@ class Worker:
 
     def watch(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """Write what flows through forward; answer which of the values each output is."""
-        given = _tensors(Path(command["inputs"]))
+        given = read_tensors(Path(command["inputs"]))
         values, outputs = watched(
             lambda tensors: self._run(self._source.module, tensors, keep=True), [given[name] for name in self._names]
         )
@@ -261,7 +262,7 @@ class Worker:
         except SourceError:
             self._precise = None  # it runs in its own precision only: from here on there is no such reference
             return False
-        npz.write(path, _numbered(precise))
+        npz.write(path, numbered(precise))
         self._left = (self._left[0], precise, [])
         return True
 
@@ -276,7 +277,7 @@ class Worker:
         self._noisy &= noise.met
         if not noise.met:
             return False
-        npz.write(path, _numbered([deviation(*pair) for pair in zip(outputs, self._left[1], strict=True)]))
+        npz.write(path, numbered([deviation(*pair) for pair in zip(outputs, self._left[1], strict=True)]))
         self._left = (*self._left[:2], outputs)
         return True
 
@@ -343,32 +344,6 @@ def _is_even(tensor: torch.Tensor) -> bool:
 
 def _wide(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
     return [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors]
-
-
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(array) for name, array in npz.read(path).items()}
-
-
-def _numbered(tensors: list[torch.Tensor]) -> dict[str, npz.Array]:
-    return {str(index): _array(f"output {index}", tensor) for index, tensor in enumerate(tensors)}
-
-
-def _spelled(tensor: torch.Tensor) -> str:
-    words = (tensor.dtype, *(() if tensor.layout is torch.strided else (tensor.layout,)))
-    return ", ".join(str(word).removeprefix("torch.") for word in words)
-
-
-def _array(name: str, tensor: torch.Tensor) -> npz.Array:
-    try:
-        return np.ascontiguousarray(tensor.detach().cpu().numpy()).reshape(tuple(tensor.shape))
-    except (TypeError, RuntimeError) as problem:
-        raise SourceError(
-            f"{name} is {_spelled(tensor)}, which has no plain array",
-            "the module",
-            "take and return float32, and convert inside of forward"
-            if tensor.is_floating_point()
-            else "convert it inside of forward",
-        ) from problem
 
 
 if __name__ == "__main__":

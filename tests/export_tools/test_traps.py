@@ -72,8 +72,9 @@ def test_a_forward_that_prints_is_no_matter_and_one_that_leaves_is_told(requeste
         run(requested("traps.py:leaves_politely", tmp_path / "b.edge"))
     with pytest.raises(SourceError, match="forward raised EOFError"):
         run(requested("traps.py:reads_stdin", tmp_path / "b.edge"))
-    with pytest.raises(SourceLost, match="ended with exit code 3"):
+    with pytest.raises(SourceLost, match="ended with exit code 3") as caught:
         run(requested("traps.py:leaves_at_once", tmp_path / "b.edge"))
+    assert "look for os._exit" in caught.value.hint
     assert [path.name for path in tmp_path.iterdir()] == ["a.edge"]
 
 

@@ -297,10 +297,6 @@ def doubles() -> tuple[nn.Module, Tensor]:
     return Convolving(torch.float64), _picture().double()
 
 
-def halves_inside() -> tuple[nn.Module, Tensor]:
-    return Convolving(torch.float16), _picture()
-
-
 class HalfInside(nn.Module):
     """Float32 outside, float16 inside: its rounding is a thousand times that of float32."""
 
