@@ -33,7 +33,7 @@ _OFFLINE = (
     "Network is unreachable",
 )
 # pip's own settings that would put the wheels elsewhere, or forbid them; its index, proxy and certificates stay
-_SPOILING = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_REQUIREMENT", "PIP_CONSTRAINT", "PIP_DRY_RUN")
+_SPOILING = ("CONSTRAINT", "DRY_RUN", "PREFIX", "REQUIREMENT", "REQUIRE_VIRTUALENV", "ROOT", "TARGET", "USER")
 
 
 def parse(text: str) -> str:
@@ -119,9 +119,8 @@ def _python() -> str:
 
 def _ran(command: tuple[str, ...]) -> tuple[int, str]:
     """Run pip; return its exit code and all that it said."""
-    settings = {name: value for name, value in os.environ.items() if name not in _SPOILING}
     # an empty value is none, whatever pip's own files say
-    settings |= dict.fromkeys(("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PIP_CONSTRAINT"), "")
+    settings = {**os.environ, **{f"PIP_{name}": "" for name in _SPOILING}}
     with subprocess.Popen(
         command,
         env=settings,
