@@ -128,7 +128,8 @@ def combined(request: ExportRequest, failures: Sequence[Failure], first_hint: st
     if all(isinstance(problem, SourceLost) for _, problem in failures):
         short = any(isinstance(problem, OutOfMemory) for _, problem in failures)
         return (OutOfMemory if short else SourceLost)(reasons, request.origin, failures[0][1].hint)
-    hint = failures[0][1].hint if len(failures) == 1 else "rewrite what they stumble over, or try another --opset"
+    hints = {problem.hint for _, problem in failures}
+    hint = hints.pop() if len(hints) == 1 else "rewrite what they stumble over, or try another --opset"
     hint = next((problem.hint for _, problem in unknown), hint)
     return ExportFailed(f"no exporter could convert it: {reasons}", request.origin, _joined(first_hint, hint))
 

@@ -14,7 +14,7 @@ from export_tools.convert import Conversion, Written, await_converted, await_tra
 from export_tools.errors import ExportFailed, ParityLost, leaves_torch
 from export_tools.explain import Investigation
 from export_tools.graph_file import size_of
-from export_tools.kernels import refuse_missing
+from export_tools.kernels import places_of, refuse_missing
 from export_tools.noise import is_precise, profile
 from export_tools.passes import SHAPES, Pass, Passed, apply
 from export_tools.postprocess import refuse_labels
@@ -185,7 +185,7 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
         files = graph_file.write(graph, written.folder, home / "model.onnx")
         refuse_invalid(files[0], where=request.origin)
         refuse_random(graph, request.origin)
-        runs = _runs_there(request, graph)
+        runs = _runs_there(request, graph, written)
         sizes = peak.largest_sizes(request.dynamic, proof.inputs, cases)
         memory = peak.estimate(graph, sizes)
         peak.refuse_too_large(memory, request.target, sizes, where=request.origin)
@@ -227,10 +227,10 @@ def _finished(proof: Proof, written: Written, passed: Passed, exporter: str, why
     return Candidate(conversion, found, passed.dropped)
 
 
-def _runs_there(request: ExportRequest, graph: onnx.ModelProto) -> str:
+def _runs_there(request: ExportRequest, graph: onnx.ModelProto, written: Written) -> str:
     """Return what the target's onnxruntime has for the graph; raise when it can't run it."""
     if request.target is None:
         return ""
     release = request.target.release
-    kinds = refuse_missing(graph, release, where=request.origin)
+    kinds = refuse_missing(graph, release, where=request.origin, places=places_of(written.graph))
     return f"; onnxruntime {release.name} has kernels for all {kinds} kinds of operators"

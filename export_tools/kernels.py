@@ -5,9 +5,11 @@ kernel counts for an operator as onnxruntime itself matches them: by the version
 means, where a kernel without a last version serves its first one alone.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import PurePath
 from typing import Any
 
 import onnx
@@ -16,6 +18,11 @@ from onnx import TensorProto, defs
 from export_tools import graph_file
 from export_tools.errors import ExportFailed, OpsetUnavailable
 from export_tools.releases import Release, releases, table
+
+LEAST_OPSET = 7  # torch's exporters write nothing older
+# Where torch's dynamo exporter keeps the line that an operator comes from
+_TRACE = "pkg.torch.onnx.stack_trace"
+_LINE = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class Missing:
     """An operator that a release has no kernel for. since: the first release that has one, or None.
 
     types: the element types it was asked with, by the operator's type variable; empty where no type would do.
+    place: the line of the user's code that it comes from, or "".
     """
 
     domain: str
@@ -45,16 +53,21 @@ class Missing:
     version: int
     types: Mapping[str, str]
     since: str | None
+    place: str = ""
 
     def __str__(self) -> str:
         name = f"{self.domain}.{self.operator}" if self.domain else self.operator
         typed = f" of {', '.join(sorted(set(self.types.values())))}" if self.types else ""
-        return f"{name}{typed} (version {self.version})"
+        at = f" at {self.place}" if self.place else ""
+        return f"{name}{typed} (version {self.version}){at}"
 
 
-def refuse_missing(model: onnx.ModelProto, release: Release, *, where: str) -> int:
+def refuse_missing(
+    model: onnx.ModelProto, release: Release, *, where: str, places: Mapping[str, str] | None = None
+) -> int:
     """Return how many kinds of operators a model has; raise for what a release can't run.
 
+    places: lines of the user's code by type of operator, as `places_of` finds them.
     Raises OpsetUnavailable for an opset or IR version that it doesn't read, ExportFailed naming the operators that it
     has no CPU kernel for, and the first release that has.
     """
@@ -72,12 +85,44 @@ def refuse_missing(model: onnx.ModelProto, release: Release, *, where: str) -> i
         later = [one.since for one in missing]
         newest = max((one for one in later if one), key=_order, default=None)
         upgrade = f"install onnxruntime {newest} or later there" if None not in later else "export for another runtime"
+        lower = _lower_opset(missing, opset, release)
+        another = "try another --exporter" if lower is None else f"ask for --opset {lower}"
+        told = [str(replace(one, place=(places or {}).get(one.operator, ""))) for one in missing]
         raise ExportFailed(
-            f"onnxruntime {release.name} has no CPU kernel for {', '.join(map(str, missing))}",
+            f"onnxruntime {release.name} has no CPU kernel for {', '.join(told)}",
             where,
-            f"{upgrade}, try another --opset or --exporter, or compute it otherwise in forward",
+            f"{upgrade}, {another}, or compute it otherwise in forward",
         )
     return kinds
+
+
+def places_of(model: onnx.ModelProto) -> dict[str, str]:
+    """Return the line of the user's code that the first operator of each type comes from, where an exporter told it."""
+    found: dict[str, str] = {}
+    for graph in graph_file.graphs_of(model):
+        for node in graph.node:
+            traces = [entry.value for entry in node.metadata_props if entry.key == _TRACE]
+            lines = _LINE.findall(traces[0]) if traces else []
+            if lines:
+                path, line = lines[-1]
+                found.setdefault(node.op_type, f"{PurePath(path).name}:{line}")
+    return found
+
+
+def _lower_opset(missing: Iterable[Missing], opset: int, release: Release) -> int | None:
+    """Return the highest lower opset at which a release has kernels for all that are missing at this one."""
+    for lower in range(opset - 1, LEAST_OPSET - 1, -1):
+        if all(one.domain == "" and _has(one, lower, release) for one in missing):
+            return lower
+    return None
+
+
+def _has(one: Missing, opset: int, release: Release) -> bool:
+    try:
+        schema = defs.get_schema(one.operator, opset, one.domain)
+    except defs.SchemaError:
+        return False  # it came later, and is written in other operators until then, or not at all
+    return _missing(one.domain, one.operator, schema.since_version, one.types, release, schema) is None
 
 
 def _examined(model: onnx.ModelProto, opsets: Mapping[str, int], release: Release) -> tuple[int, list[Missing]]:
@@ -87,6 +132,8 @@ def _examined(model: onnx.ModelProto, opsets: Mapping[str, int], release: Releas
         domain = "" if node.domain == "ai.onnx" else node.domain
         if (domain, node.op_type) in own:
             continue  # its nodes are among those of the functions
+        if (domain, node.op_type) == ("", "Constant"):
+            continue  # onnxruntime makes a weight of it when it reads the graph: onnxruntime/core/graph/graph.cc
         try:
             schema = defs.get_schema(node.op_type, opsets.get(domain, 1), domain)
         except defs.SchemaError:

@@ -2,7 +2,8 @@
 
 ``python tools/collect_kernels.py [--work FOLDER]`` downloads one wheel of each minor release (300 MB), asks each in a
 process of its own, and writes the table. Releases from 1.16 on list their kernels themselves. Older ones don't: each
-kernel that 1.16 lists is tried there in a model of one node, and what onnxruntime says of the model decides. Needs the
+kernel that 1.16 lists is tried there in a model of one node, whose types are all of that one kernel (an operator may
+have several, each for a pairing of types), and what onnxruntime says of the model decides. Needs the
 interpreters of `RELEASES` on the path; pyenv and uv install them.
 """
 
@@ -41,6 +42,7 @@ RELEASES = {
 }
 OPEN = 2**30  # the last version of a kernel that has none
 Row = tuple[str, str, int, int, str, str]  # domain, operator, first and last version of it, type variable, type
+Kernel = tuple[str, str, int, int, dict[str, list[str]]]  # the same, with all types of each variable
 
 # What a release says of a model whose kernel, type or operator it does not have; and what a kernel that is there says
 # of the empty attributes that it is given
@@ -58,16 +60,17 @@ FOUND = ("Exception during initialization", "does not match expected type", "Sha
 LISTING = """
 import json, sys
 from onnxruntime.capi import onnxruntime_pybind11_state as state
-rows = set()
+kernels = []
 for kernel in state.get_all_opkernel_def():
     if kernel.provider != "CPUExecutionProvider":
         continue
-    low, high = kernel.version_range
-    own = (kernel.domain, kernel.op_name, low, high)
-    for variable, types in kernel.type_constraints.items() or [("", [""])]:
-        # sequences and optionals never reach a board: models have tensors
-        rows |= {(*own, variable, one) for one in types if not one or one.startswith("tensor(")}
-json.dump(sorted(rows), sys.stdout)
+    # sequences and optionals never reach a board: models have tensors
+    tensors = {
+        variable: sorted(one for one in types if not one or one.startswith("tensor("))
+        for variable, types in kernel.type_constraints.items() or [("", [""])]
+    }
+    kernels.append([kernel.domain, kernel.op_name, *kernel.version_range, tensors])
+json.dump(kernels, sys.stdout)
 """
 
 TRYING = """
@@ -92,43 +95,65 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "edge-kernels", help="for the wheels")
     work = parser.parse_args().work
-    found = {minor: asked(minor, work) for minor in RELEASES if minor >= LISTS_ITSELF}
+    listed = {minor: asked(minor, work) for minor in RELEASES if minor >= LISTS_ITSELF}
+    found = {
+        minor: frozenset(row for kernel in kernels for row in rows_of(kernel)) for minor, kernels in listed.items()
+    }
     for minor in RELEASES:
         if minor < LISTS_ITSELF:
-            found[minor] = tried(minor, work, found[LISTS_ITSELF])
+            found[minor] = tried(minor, work, listed[LISTS_ITSELF])
     reads = {minor: highest(minor, work) for minor in RELEASES}
     OUTPUT.write_text(document(found, reads), encoding="utf-8")
     print(f"{OUTPUT}: {OUTPUT.stat().st_size // 1024} KiB")
 
 
-def asked(minor: str, work: Path) -> frozenset[Row]:
+def asked(minor: str, work: Path) -> list[Kernel]:
     """Return the kernels that a release lists."""
-    rows = json.loads(run(minor, work, LISTING, ""))
-    print(f"{minor}: {len(rows)} rows listed", flush=True)
-    return frozenset(tuple(row) for row in rows)
+    kernels = [tuple(one) for one in json.loads(run(minor, work, LISTING, ""))]
+    print(f"{minor}: {len(kernels)} kernels listed", flush=True)
+    return kernels
 
 
-def tried(minor: str, work: Path, candidates: frozenset[Row]) -> frozenset[Row]:
-    """Return those of a later release's kernels with which a model of one node loads in this one."""
+def rows_of(kernel: Kernel) -> list[Row]:
+    """Return a kernel as rows of the table."""
+    domain, kind, low, high, types = kernel
+    return [(domain, kind, low, high, variable, one) for variable, names in types.items() for one in names]
+
+
+def tried(minor: str, work: Path, kernels: list[Kernel]) -> frozenset[Row]:
+    """Return those of a later release's kernels with which a model of one node loads in this one.
+
+    A type counts when one of the kernels that have it loads with it, or when there is no model to try it with.
+    """
     folder = work / f"models-{minor}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    models = {row: model_of(row) for row in sorted(candidates)}
-    paths = {}
-    for index, (row, model) in enumerate(models.items()):
-        if model is not None:
-            paths[row] = folder / f"{index}.onnx"
-            paths[row].write_bytes(model)
-    answers = json.loads(run(minor, work, TRYING, "\n".join(map(str, paths.values()))))
-    said = dict(zip(paths, answers, strict=True))
-    refused = {row for row, answer in said.items() if any(words in answer for words in REFUSALS)}
-    known = {row for row, answer in said.items() if not answer or any(words in answer for words in FOUND)}
-    unclear = sorted({(row[:3], answer[-120:]) for row, answer in said.items() if row not in refused | known})
-    untried = len(candidates) - len(paths)
-    print(f"{minor}: {len(paths)} tried, {len(refused)} refused, {len(unclear)} unclear, {untried} can't be tried")
-    for one in unclear[:8]:
-        print("   ", one)
-    return candidates - refused
+    paths: list[tuple[Row, Path]] = []
+    candidates = {row for kernel in kernels for row in rows_of(kernel)}
+    for kernel in kernels:
+        for row in rows_of(kernel):
+            model = model_of(row, kernel[4])
+            if model is not None:
+                paths.append((row, folder / f"{len(paths)}.onnx"))
+                paths[-1][1].write_bytes(model)
+    answers = json.loads(run(minor, work, TRYING, "\n".join(str(path) for _, path in paths)))
+    said: dict[Row, list[str]] = {}
+    for (row, _), answer in zip(paths, answers, strict=True):
+        said.setdefault(row, []).append(answer)
+    refused = {row for row, answers in said.items() if all(any(words in one for words in REFUSALS) for one in answers)}
+    unclear = sorted(
+        {
+            (*row[:3], one[-120:])
+            for row, answers in said.items()
+            for one in answers
+            if one and not any(words in one for words in (*FOUND, *REFUSALS))
+        }
+    )
+    untried = len(candidates) - len(said)
+    print(f"{minor}: {len(said)} tried, {len(refused)} refused, {len(unclear)} unclear, {untried} can't be tried")
+    for told in unclear[:8]:
+        print("   ", told)
+    return frozenset(candidates - refused)
 
 
 def highest(minor: str, work: Path) -> tuple[int, int]:
@@ -155,8 +180,11 @@ def highest(minor: str, work: Path) -> tuple[int, int]:
     return ends[0], ends[1]
 
 
-def model_of(row: Row) -> bytes | None:
-    """Return a model of one node that needs this kernel, or None where its schema does not tell how to make one."""
+def model_of(row: Row, own: dict[str, list[str]]) -> bytes | None:  # noqa: PLR0912 - a case each
+    """Return a model of one node that needs this kernel, or None where its schema does not tell how to make one.
+
+    own: all types of the kernel, by variable: the others than the row's have to be its too.
+    """
     from onnx import TensorProto, defs, helper  # noqa: PLC0415
 
     domain, kind, low, high, variable, type_text = row
@@ -171,6 +199,9 @@ def model_of(row: Row) -> bytes | None:
         return None
     names = {f"tensor({name.lower()})": value for name, value in TensorProto.DataType.items()}
     chosen = {one.type_param_str: list(one.allowed_type_strs) for one in schema.type_constraints}
+    for name, kernels in own.items():
+        both = [one for one in chosen.get(name, kernels) if one in kernels]
+        chosen[name] = both or kernels
     if variable:
         chosen[variable] = [type_text]
 

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from export_tools import ExportRequest
 from export_tools.errors import ExportFailed, OpsetUnavailable
-from export_tools.kernels import refuse_missing
+from export_tools.kernels import places_of, refuse_missing
 from export_tools.pipeline import run
 from export_tools.releases import Release, least_release, release_named, releases, table
 from export_tools.target import parse
@@ -114,6 +114,37 @@ def test_an_operator_without_a_kernel_is_named_with_the_release_that_has_one() -
         refuse_missing(model("BitwiseNot", 18, TensorProto.INT32), Release("1.13", 18, 8), where="here")
     assert caught.value.what == "onnxruntime 1.13 has no CPU kernel for BitwiseNot of int32 (version 18)"
     assert caught.value.hint.startswith("install onnxruntime 1.14 or later there")
+
+
+def test_the_nearest_opset_that_has_a_kernel_is_the_way_out() -> None:
+    made = model("Shape", 19)
+    made.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    with pytest.raises(ExportFailed, match=r"no CPU kernel for Shape of float, int64 \(version 19\)") as caught:
+        refuse_missing(made, release("1.15"), where="here")
+    assert "install onnxruntime 1.16 or later there, ask for --opset 18" in caught.value.hint
+
+
+def test_the_line_of_the_users_code_is_named_where_the_exporter_told_it() -> None:
+    made = model("BitwiseNot", 18, TensorProto.INT32)
+    trace = 'File "/home/me/net.py", line 3, in forward\n  self.body(x)\nFile "/home/me/body.py", line 12, in forward'
+    made.graph.node[0].metadata_props.add(key="pkg.torch.onnx.stack_trace", value=trace)
+    with pytest.raises(ExportFailed, match=r"for BitwiseNot of int32 \(version 18\) at body\.py:12 ") as caught:
+        refuse_missing(made, Release("1.13", 18, 8), where="here", places=places_of(made))
+    assert "/home/me" not in str(caught.value)
+
+
+def test_a_constant_needs_no_kernel_since_onnxruntime_makes_it_a_weight() -> None:
+    made = model("Add", 19, inputs=1)
+    made.graph.node[0].input.append("c")
+    constant = helper.make_node("Constant", [], ["c"], value=helper.make_tensor("c", TensorProto.FLOAT, [1], [1.0]))
+    made.graph.node.insert(0, constant)
+    assert refuse_missing(made, release("1.15"), where="here") == 1
+
+
+def test_kernels_for_one_pairing_of_types_each_are_there_in_old_releases_too() -> None:
+    made = model("ConvInteger", 17, TensorProto.UINT8, inputs=2)
+    made.graph.output[0].type.tensor_type.elem_type = TensorProto.INT32
+    assert refuse_missing(made, release("1.13"), where="here") == 1
 
 
 def test_an_operator_that_nobody_has_a_kernel_for_is_told_so() -> None:
