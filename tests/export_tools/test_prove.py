@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from edge_runtime.tolerance import Tolerance
 from export_tools import ExportRequest, bare_runtime, prove, throwaway
 from export_tools.cases import Case
 from export_tools.errors import ParityLost
+from export_tools.export_document import document
 from export_tools.noise import Answers, Granted
 from export_tools.pipeline import Exported, run
 from export_tools.remembered import cache_folder
 from export_tools.reverify import reverify
 from export_tools.target import parse
+from export_tools.terminal import facts
 from export_tools.verify import AS_WRITTEN, OPTIMISED
 
 USERS_CACHE = os.environ.get("XDG_CACHE_HOME")  # before any test has a cache of its own
@@ -186,10 +189,10 @@ def test_the_golden_cases_of_an_artifact_are_replayed_in_another_release(
     tiny_edge: Path, own_release: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", str(tiny_edge), "--runtime", f"onnxruntime=={own_release}", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert (document["against"], document["engine"]) == ("its golden cases", f"onnxruntime {onnxruntime.__version__}")
-    assert {row["graph"] for row in document["outputs"]} <= {AS_WRITTEN, OPTIMISED}
-    assert document["cases"] == 3
+    told = json.loads(capsys.readouterr().out)
+    assert (told["against"], told["engine"]) == ("its golden cases", f"onnxruntime {onnxruntime.__version__}")
+    assert {row["graph"] for row in told["outputs"]} <= {AS_WRITTEN, OPTIMISED}
+    assert told["cases"] == 3
 
 
 def test_a_release_that_has_no_wheel_is_no_verdict(
@@ -256,5 +259,11 @@ def test_an_export_is_proven_in_the_targets_own_old_onnxruntime(
     assert exported.on_target.version == "1.15.1"
     assert exported.on_target.cases == len(exported.artifact.manifest.golden)
     assert 0 < exported.on_target.of_tolerance <= 1
+    told = document(exported)["target_proof"]
+    assert (told["how"], told["onnxruntime"], told["cases"]) == ("run", "1.15.1", exported.on_target.cases)
+    assert "golden cases run in onnxruntime 1.15.1, worst error" in dict(facts(exported))["target"]
+    without = replace(exported, on_target=None)
+    assert document(without)["target_proof"] == {"how": "table", "onnxruntime": None, "why": "not asked for"}
+    assert dict(facts(without))["target"] == "onnxruntime 1.15: checked by table only"
     found = reverify(tmp_path / "linear.edge", against="goldens", runtime=old_release)
     assert (found.engine, bool(found.verification.wrong)) == ("onnxruntime 1.15.1", False)
