@@ -93,9 +93,13 @@ def verify(argv: list[str]) -> int:
             weights=options.weights,
             import_from=options.import_from,
             trust_pickle=options.trust_pickle,
+            # as text that `reverify` reads again: checked here, where a wrong flag belongs to
+            preprocess=tuple(map(str, parse_preprocess(options.preprocess))),
+            postprocess=str(parse_postprocess(options.postprocess)) if options.postprocess else None,
         )
-    elif options.weights is not None:
-        raise UsageError("weights for no module", "--weights", "say which module they belong to: --source")
+    elif options.weights is not None or options.preprocess or options.postprocess:
+        flag = "--weights" if options.weights is not None else "--preprocess, --postprocess"
+        raise UsageError("weights or steps for no module", flag, "say which module they belong to: --source")
     from export_tools import proof_report, reverify, terminal, throwaway  # noqa: PLC0415 - as in `export`
 
     runtime = None if options.runtime is None else throwaway.parse(options.runtime)
@@ -278,6 +282,9 @@ def _verify_parser() -> Parser:
     )
     parser.add_argument("--source", metavar="SOURCE", help="the module, as for export (default: as remembered)")
     parser.add_argument("--weights", metavar="FILE", help="a state_dict for the module")
+    for flag, metavar in (("--preprocess", "INPUT:FORM[,..]|FILE.toml"), ("--postprocess", "[OUTPUT:]STEP")):
+        told = "with --source: as the artifact was exported (default: as remembered)"
+        parser.add_argument(flag, metavar=metavar, action="append", default=[], help=told)
     parser.add_argument("--import-from", metavar="DIR|FILE.py", help="where the module's class is, for a pickle")
     parser.add_argument(
         "--trust-pickle", action="store_true", help="open a pickled module, .pt2 or TorchScript: they run code"

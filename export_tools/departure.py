@@ -26,6 +26,7 @@ from export_tools.verify import Failing
 SHARE, LOOSEST, TIGHTEST = 0.25, 1e-3, 1e-5
 AT_ONCE = 32  # values asked of onnxruntime in one run: what bounds the memory
 MAX_LISTING_BYTES = 2**24
+NOWHERE = "?"  # what `op_trace` calls a place without a line of the user's code
 INPUT = -1  # the place of a value that the model was given
 
 
@@ -64,12 +65,17 @@ class Departure:
     def __str__(self) -> str:
         operator, node = self.operator, self.node
         told = (
-            f"the first operator that departs is {operator.kind.removesuffix('.default')} at {operator.place} "
+            f"the first operator that departs is {operator.kind.removesuffix('.default')} {_at(operator.place)} "
             f"(inputs from {operator.low:.4g} to {operator.high:.4g})"
         )
         if node is None:
             return told
         return f"{told}, in the graph {node.kind} {node.name!r} (inputs from {node.low:.4g} to {node.high:.4g})"
+
+
+def _at(place: str) -> str:
+    # a module that is torch's own throughout (nn.Sequential), or what --preprocess put around it, has no line to name
+    return "in torch's own layers or in the steps folded in" if place == NOWHERE else f"at {place}"
 
 
 def find(failing: Failing, reference: TorchProcess, outputs: Sequence[str], *, work: Path) -> Departure | None:

@@ -49,6 +49,9 @@ def of_verify(artifact: Path, variant: str, request: ExportRequest, data: Path) 
     if request.source.pickle_sha256 is None:  # else this host remembers it, and no flag can name it
         source, lead = _placed(request.source, request.source.entry)
         words += ["--source", source, *_of_source(request.source)]
+        for one in request.preprocess:
+            words += ["--preprocess", str(one)]
+        words += [] if request.postprocess is None else ["--postprocess", str(request.postprocess)]
     words += ["--seed", str(request.seed)] if request.seed else []
     words += ["--allow-frozen-branch"] if request.allow_frozen_branch else []
     return lead + shlex.join(words)

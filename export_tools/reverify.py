@@ -71,7 +71,7 @@ def reverify(
         count = artifact.verify()
         chosen = artifact.variant(variant)
         told.says(f"{count} files as the manifest says")
-    known = source or remembered.recall(artifact.manifest.variants[0].files[0].sha256)
+    known = _with_steps(source, remembered.recall(artifact.manifest.variants[0].files[0].sha256))
     if against == SOURCE and known is None:
         raise SourceError("this host does not remember its source", str(path), "say where it is: --source FILE.py:call")
     with _other_runtime(runtime, path, timeout_s, progress) as other:
@@ -89,6 +89,13 @@ def reverify(
             hint = "give the module too: --source FILE.py:callable"
             raise UsageError("there is no answer to hold new inputs against", "--data", hint)
         return _against_goldens(artifact, chosen, other, progress)
+
+
+def _with_steps(given: SourceSpec | None, recalled: SourceSpec | None) -> SourceSpec | None:
+    """Return the source to hold it against: the one given, with the steps that are remembered unless it has its own."""
+    if given is None or recalled is None or given.preprocess or given.postprocess:
+        return given or recalled
+    return replace(given, preprocess=recalled.preprocess, postprocess=recalled.postprocess)
 
 
 @contextmanager
@@ -216,7 +223,7 @@ def _engine(other: prove.Runtime | None) -> str:
 def _request(artifact: Artifact, source: SourceSpec, **options: object) -> ExportRequest:
     """Return what an export of the artifact would have been asked, as far as its manifest tells."""
     manifest = artifact.manifest
-    preprocess = tuple(one for text in source.preprocess for one in parse_preprocess(text))
+    preprocess = parse_preprocess(source.preprocess)
     folded = {one.input for one in preprocess}
     return ExportRequest(
         source=replace(source, preprocess=(), postprocess=None),
@@ -233,7 +240,7 @@ def _request(artifact: Artifact, source: SourceSpec, **options: object) -> Expor
         output_names=tuple(port.name for port in manifest.outputs),
         state=manifest.state or (),
         preprocess=preprocess,
-        postprocess=None if source.postprocess is None else parse_postprocess(source.postprocess),
+        postprocess=None if source.postprocess is None else parse_postprocess([source.postprocess]),
         **options,  # type: ignore[arg-type]  # our own caller's, each by its name
     )
 

@@ -29,6 +29,10 @@ AS_WRITTEN, OPTIMISED = "as written", "optimised"  # the two graphs that onnxrun
 TORCH, ITSELF, STORED = "torch float32", "the file as it came, unoptimised", "its golden cases"
 WHO = {TORCH: "in PyTorch too", ITSELF: "in the file as it came too", STORED: "in its golden cases too"}
 NOT_THE_MODULE = "the exported model is not the module"
+CHANGED = (
+    "the stored answers are another model's, or another onnxruntime's: hold it against its module (--source), or "
+    "export it again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,9 +344,10 @@ def departed(found: Verification, cases: Sequence[Case], model: Path, where: str
         f"{worst.difference.ratio:.3g} times its tolerance (relative {worst.relative:.2g})"
     )
     case = next(case for case in cases if case.name == worst.case)
+    hint = CHANGED if found.summary.reference == STORED else _frozen(case)
     optimiser = all(row.graph == OPTIMISED for row in found.wrong)
     if worst.difference.problem.startswith("onnxruntime fails"):
-        error = ParityLost(f"PyTorch answers the case {worst.case}, {worst.difference.problem}", where, _frozen(case))
+        error = ParityLost(f"PyTorch answers the case {worst.case}, {worst.difference.problem}", where, hint)
         error.failing = Failing(model, case, worst, found)
         return error
     error = ParityLost(
@@ -350,7 +355,7 @@ def departed(found: Verification, cases: Sequence[Case], model: Path, where: str
         f"{worst.output} of the case {worst.case}: it {problem}"
         + (", and only as onnxruntime optimises the graph" if optimiser else ""),
         where,
-        _frozen(case),
+        hint,
     )
     error.failing = Failing(model, case, worst, found)
     return error

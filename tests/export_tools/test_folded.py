@@ -21,6 +21,8 @@ from export_tools.pipeline import Exported, run
 from export_tools.postprocess import Postprocess
 from export_tools.preprocess import parse, parse_one
 from export_tools.remembered import recall
+from export_tools.request import SourceSpec
+from export_tools.reverify import reverify
 
 Requested = Callable[..., ExportRequest]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -218,6 +220,16 @@ def test_what_was_folded_in_is_remembered_with_the_source(pictures: Exported, mo
     assert source is not None
     assert parse(source.preprocess) == PICTURE["preprocess"]
     assert postprocessing.parse([source.postprocess or ""]) == PICTURE["postprocess"]
+
+
+def test_an_artifact_is_verified_again_with_what_was_folded_in_though_the_source_is_named(
+    pictures: Exported, spec: Callable[..., SourceSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pictures.artifact.path.parent / "cache"))
+    found = reverify(pictures.artifact.path, source=spec("pictures.py:rgb"))
+    assert {row.output for row in found.verification.rows} == {"scores", "classes"}
+    assert found.verification.summary.cases >= pictures.verification.summary.cases - 8  # no size of its own is declared
+    assert not found.verification.wrong
 
 
 def test_sound_comes_in_as_samples_and_an_example_in_floats_serves(requested: Requested, tmp_path: Path) -> None:

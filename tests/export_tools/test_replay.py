@@ -69,7 +69,7 @@ def test_all_that_was_asked_is_asked_again(requested: Requested, tmp_path: Path)
     # what else there is to ask either makes no other answers, or is told by what it leads to (target: the opset)
     assert same == {
         *("source", "output", "name"),
-        *("data", "keep_opset", "labels", "skip", "target", "timeout_s", "version"),
+        *("data", "keep_opset", "labels", "skip", "prove_target", "target", "timeout_s", "version"),
     }
 
 
@@ -107,13 +107,16 @@ def test_a_source_is_found_from_any_folder(entry: str, begin: str) -> None:
     spec = SourceSpec(entry=entry, cwd="/a b")
     asked = ExportRequest(source=spec, output=Path("/x.edge"), name="x", origin=entry)
     assert of_export(asked, Path("/d.npz")).startswith(begin)
-    verified = of_verify(Path("/x.edge"), "fp32", replace(asked, seed=3, allow_frozen_branch=True), Path("/d.npz"))
+    steps: dict[str, Any] = {"preprocess": parse(["x:int16-mono"]), "postprocess": Postprocess(softmax=True)}
+    asked = replace(asked, seed=3, allow_frozen_branch=True, **steps)
+    verified = of_verify(Path("/x.edge"), "fp32", asked, Path("/d.npz"))
     options = _verify_parser().parse_args(shlex.split(verified.rpartition("edge verify ")[2]))
     assert (options.variant, options.data, options.seed, options.allow_frozen_branch) == (
         *("fp32", Path("/d.npz"), 3),
         True,
     )
     assert options.source.endswith(entry)
+    assert (parse(options.preprocess), options.postprocess) == (asked.preprocess, ["softmax"])
 
 
 def test_a_module_given_as_an_object_is_replayed_from_python() -> None:

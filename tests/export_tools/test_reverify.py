@@ -55,6 +55,7 @@ def test_without_a_source_it_is_held_against_its_goldens(copied: Path) -> None:
     with pytest.raises(ParityLost, match="the worst is output of the case") as caught:
         reverify(copied)
     assert caught.value.exit_code == 1
+    assert caught.value.hint.startswith("the stored answers are another model's, or another onnxruntime's")
     with pytest.raises(SourceError, match="does not remember its source"):
         reverify(copied, against="source")
     with pytest.raises(UsageError, match="no answer to hold new inputs against"):
@@ -112,7 +113,12 @@ def test_an_artifact_without_goldens_needs_its_source(linear: Exported, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(("--against", "memory"), "nothing called 'memory'"), (("--weights", "w.pt"), "for no module")]
+    ("words", "said"),
+    [
+        (("--against", "memory"), "nothing called 'memory'"),
+        (("--weights", "w.pt"), "for no module"),
+        (("--postprocess", "softmax"), "for no module"),
+    ],
 )
 def test_flags_that_make_no_sense_are_refused(
     linear: Exported, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
