@@ -75,8 +75,20 @@ def _exported(path: Path) -> tuple[Program, Example | None, tuple[str, ...]]:
     graph = exported.module()
     for part in graph.modules():
         part.training = False  # what it computes is fixed; asked by a method, it raises
-    found = _made(graph, inspect.signature(graph.forward), scripted=False)
+    found = _made(graph, _as_called(inspect.signature(graph.forward), exported), scripted=False)
     return found, exported.example_inputs, _dynamic(exported)
+
+
+def _as_called(signature: inspect.Signature, exported: torch.export.ExportedProgram) -> inspect.Signature:
+    """Return forward's signature with those parameters by keyword alone that the program was exported with so."""
+    _, by_keyword = exported.call_spec.in_spec.children() if exported.call_spec.in_spec else (None, None)
+    names = set() if by_keyword is None else set(by_keyword.context)
+    return signature.replace(
+        parameters=[
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) if name in names else parameter
+            for name, parameter in signature.parameters.items()
+        ]
+    )
 
 
 def _scripted(path: Path) -> tuple[Program, Example | None, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +50,14 @@ class Signed(nn.Module):
         return -x
 
 
+class Batched(nn.Module):
+    """A dict, and an argument by keyword alone."""
+
+    def forward(self, batch: dict[str, Tensor], *, gain: Tensor | None = None) -> dict[str, Any]:
+        scaled = batch["image"] if gain is None else batch["image"] * gain
+        return {"scaled": scaled, "rest": (batch["mask"], scaled + 1)}
+
+
 EXAMPLE = (torch.linspace(-1, 1, 12).reshape(4, 3), torch.tensor([2.0]))
 
 
@@ -83,6 +92,18 @@ def test_a_pt2_opens_with_its_example_its_names_and_what_it_leaves_dynamic(spec:
     assert any("image:0=" in note and ":1..64" in note for note in source.notes)
     assert not is_scripted(source.original)
     source.module.train().eval()  # torch's own refuses to be asked
+
+
+def test_a_program_keeps_dicts_and_keywords(spec: Spec, tmp_path: Path) -> None:
+    batch = {"image": torch.ones(2, 3), "mask": torch.ones(2, dtype=torch.bool)}
+    program = torch.export.export(Batched(), (batch,), {"gain": torch.full((3,), 2.0)})
+    torch.export.save(program, tmp_path / "batched.pt2")
+    source = open_source(spec("batched.pt2", cwd=str(tmp_path), trust_pickle=True))
+    inputs = inputs_of(source, None, ())
+    assert [one.name for one in inputs] == ["image", "mask", "gain"]
+    scaled, mask, more = source.module(*(one.tensor for one in inputs))
+    assert (float(scaled.mean()), mask.dtype, float(more.mean())) == (2.0, torch.bool, 3.0)
+    assert source.outputs.names == ["scaled", "rest_0", "rest_1"]
 
 
 def test_a_pt2_becomes_an_artifact_by_either_exporter(
