@@ -5,7 +5,7 @@ VENV   ?= .venv
 PIP     = $(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt $(PIP_ARGS)
 DEMO   ?= demo
 
-.PHONY: help demo install install-dev test test-setup zoo zoo-setup lint format benchmark peers-test peers-run power-test clean
+.PHONY: help demo install install-dev test test-setup zoo zoo-setup lint format benchmark peers-test peers-run power-test cross-check clean
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -70,6 +70,9 @@ benchmark: $(VENV)/installed ## every promised ratio against its target, measure
 
 power-test: $(VENV)/installed ## how often verdicts are wrong here: 20 A/A runs and 20 planted slowdowns, up to an hour
 	$(VENV)/bin/python -m benchmarks.power $(POWER_ARGS)
+
+cross-check: $(VENV)/installed ## our mean time of a call against hyperfine's (apt-get install hyperfine)
+	$(VENV)/bin/python -m benchmarks.crosscheck
 
 clean: ## remove .venv and everything that was made
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
