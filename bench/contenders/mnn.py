@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from edge_runtime.contender import Contender, Job, Step
     from edge_runtime.npz import Array
 
+# MNN keeps integers in 32 bits and halves in floats: what a tensor of its own is, it says itself
 DTYPES = {
-    "float32": "Halide_Type_Float",
-    "float64": "Halide_Type_Double",
-    "int32": "Halide_Type_Int",
-    "int64": "Halide_Type_Int64",
-    "uint8": "Halide_Type_Uint8",
+    "Halide_Type_Float": "float32",
+    "Halide_Type_Double": "float64",
+    "Halide_Type_Int": "int32",
+    "Halide_Type_Int64": "int64",
+    "Halide_Type_Uint8": "uint8",
 }
 
 
@@ -39,7 +40,7 @@ class Mnn:
     def __init__(self, job: "Job") -> None:
         artifact = open_artifact(job.artifact)
         self._source = artifact.model_path(artifact.variant(job.variant))
-        self._outputs = {port.name: port.dtype for port in artifact.manifest.outputs}
+        self._dtypes = {port.name: port.dtype for port in artifact.manifest.outputs}
         self._job = job
         self._model = Path()
         self._interpreter: Any = None
@@ -74,28 +75,30 @@ class Mnn:
             for name, array in inputs.items():
                 interpreter.resizeTensor(into[name], array.shape)
             interpreter.resizeSession(session)
-            given = [(into[name], _host_tensor(MNN, array)) for name, array in inputs.items()]
-            arrays, taken = {}, []
-            for name, dtype in self._outputs.items():
+            given = [(into[name], *_host_tensor(MNN, into[name], array)) for name, array in inputs.items()]
+            taken = []
+            for name in self._dtypes:
                 tensor = interpreter.getSessionOutput(session, name)
-                arrays[name] = np.zeros(tensor.getShape(), dtype)
-                taken.append((tensor, _host_tensor(MNN, arrays[name])))
+                taken.append((name, tensor, *_host_tensor(MNN, tensor, np.zeros(tensor.getShape()))))
         except (RuntimeError, ValueError, TypeError, AttributeError) as problem:  # what its bindings raise
             raise unable("MNN", "run", problem) from problem
 
         def step() -> object:
-            for tensor, host in given:
+            for tensor, host, _ in given:
                 tensor.copyFrom(host)
             interpreter.runSession(session)
-            for tensor, host in taken:
+            for _, tensor, host, _ in taken:
                 tensor.copyToHostTensor(host)
-            return [(name, host, arrays[name]) for name, (_, host) in zip(arrays, taken, strict=True)]
+            return taken
 
         return step
 
     def answers(self, returned: Any) -> "Mapping[str, Array]":  # noqa: ANN401 - MNN has no types of its own
         """Return the host tensors' contents by name: copies, for what they give is gone with them."""
-        return {name: host.getNumpyData().reshape(array.shape).copy() for name, host, array in returned}
+        return {
+            name: host.getNumpyData().reshape(array.shape).astype(self._dtypes[name])
+            for name, _, host, array in returned
+        }
 
     def configuration(self) -> Mapping[str, str]:
         """Return what the session was made with; MNN doesn't tell it back."""
@@ -118,11 +121,13 @@ class Mnn:
         part.replace(self._model)
 
 
-def _host_tensor(mnn: Any, array: "Array") -> Any:  # noqa: ANN401 - MNN has no types of its own
-    kind = DTYPES.get(array.dtype.name)
+def _host_tensor(mnn: Any, tensor: Any, array: "Array") -> "tuple[Any, Array]":  # noqa: ANN401 - as above
+    """Return a tensor on the host of the same type as one of the session's, and the array it was made from."""
+    kind = next((name for name in DTYPES if getattr(mnn, name, None) == tensor.getDataType()), None)
     if kind is None:
-        raise UnsupportedModel(f"MNN has no tensors of {array.dtype.name}", "this model", "leave it out")
-    return mnn.Tensor(array.shape, getattr(mnn, kind), array, mnn.Tensor_DimensionType_Caffe)
+        raise UnsupportedModel("MNN has a tensor of a type that its Python doesn't know", "this model", "leave it out")
+    plain = array.astype(DTYPES[kind])
+    return mnn.Tensor(plain.shape, getattr(mnn, kind), plain, mnn.Tensor_DimensionType_Caffe), plain
 
 
 def open_contender(job: "Job") -> "Contender":

@@ -136,10 +136,13 @@ class MnnTensor:
     """A tensor of MNN's: what it tells is a view that is overwritten when the tensor goes, as the real one's."""
 
     def __init__(self, shape: Sequence[int], kind: str, array: Array, layout: str) -> None:
-        assert (kind, layout) == ("float", "NCHW")
+        assert (kind, layout, array.dtype) == ("float", "NCHW", np.float32)
         self.array = np.array(array).reshape(shape)
 
-    def copyFrom(self, other: "MnnTensor") -> None:  # noqa: N802 - MNN's names
+    def getDataType(self) -> str:  # noqa: N802 - MNN's names
+        return "float"
+
+    def copyFrom(self, other: "MnnTensor") -> None:  # noqa: N802 - as above
         self.array[...] = other.array
 
     def copyToHostTensor(self, other: "MnnTensor") -> None:  # noqa: N802 - as above
