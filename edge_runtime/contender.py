@@ -31,7 +31,8 @@ class Contender(Protocol):
     """One engine, through the phases that a launch times one by one.
 
     One that makes a program for the sizes it is first given has a true attribute `fixed_sizes`: only the golden cases
-    of those sizes are asked of it, and at least one there must be.
+    of those sizes are asked of it, and at least one there must be. One that computes in few bits has `least_snr_db`:
+    its floats are held against that signal-to-noise ratio instead of the tolerances, and its configuration says so.
     """
 
     def import_engine(self) -> str:

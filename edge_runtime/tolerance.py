@@ -1,6 +1,7 @@
 """How far apart two arrays may be. Pure functions; the limits themselves are derived at export."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,35 @@ def compare(got: Array, wanted: Array, tolerance: Tolerance) -> Difference:
         ratio=float(ratio.flat[worst]),
         index=_position(worst, got.shape),
     )
+
+
+def signal_to_noise_db(got: Array, wanted: Array) -> float:
+    """Return how far the signal stands above the error, in decibels: infinite where they are equal.
+
+    Minus infinite when they can't be compared: other shapes, or something not finite.
+    """
+    if got.shape != wanted.shape or not (np.isfinite(got).all() and np.isfinite(wanted).all()):
+        return float("-inf")
+    noise = float(np.square(got.astype(np.float64) - wanted.astype(np.float64)).sum())
+    signal = float(np.square(wanted.astype(np.float64)).sum())
+    if noise == 0:
+        return float("inf")
+    return 10 * math.log10(signal / noise) if signal > 0 else float("-inf")
+
+
+def compare_coarsely(got: Array, wanted: Array, tolerance: Tolerance, *, least_snr_db: float) -> Difference:
+    """Compare as `compare`, for an engine that computes in few bits: floats pass by their signal-to-noise ratio.
+
+    What is no float must agree as ever. The ratio is that of the noise to the most that is allowed.
+    """
+    difference = compare(got, wanted, tolerance)
+    if difference.problem or got.dtype.kind != "f":
+        return difference
+    found = signal_to_noise_db(got, wanted)
+    ok = found >= least_snr_db
+    problem = "" if ok else f"has a signal-to-noise ratio of {found:.1f} dB, at least {least_snr_db:.0f} are asked"
+    ratio = 10 ** ((least_snr_db - found) / 20)
+    return replace(difference, ok=ok, ratio=ratio, problem=problem)
 
 
 def describe(array: Array) -> str:

@@ -40,6 +40,7 @@ KINDS = {
         Kind(name="torch", module="bench.contenders.torch", host=True, source=True),
         Kind(name="torchscript", module="bench.contenders.torchscript", host=True, source=True),
         Kind(name="torch-compile", module="bench.contenders.torch_compile", host=True, source=True, cache=True),
+        Kind(name="torch-int8", module="bench.contenders.torch_int8", host=True, source=True),
         Kind(name="openvino", module="bench.contenders.openvino", host=True, cache=True),
         Kind(name="mnn", module="bench.contenders.mnn", host=True, cache=True),
         Kind(name="tract", module="bench.contenders.tract", host=True),

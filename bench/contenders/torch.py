@@ -36,7 +36,7 @@ class TorchEager:
         self._spec, self._threads = job.options.get("source", ""), job.threads
         self._source: Source | None = None
         self._mode: torch.inference_mode | None = None
-        self._checked = False
+        self._checked = False  # once: a contender may change the module afterwards
 
     def import_engine(self) -> str:
         """Import torch and set its thread counts, which must precede its first parallel work."""

@@ -4,7 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edge_runtime.tolerance import Tolerance, compare, describe
+from edge_runtime.tolerance import Tolerance, compare, compare_coarsely, describe, signal_to_noise_db
 
 EXACT = Tolerance(abs=0.0, rel=0.0)
 LOOSE = Tolerance(abs=1e-5, rel=1e-3)
@@ -129,3 +129,23 @@ def test_complex_numbers_are_compared_by_magnitude() -> None:
     wanted = np.array([3 + 4j], "c8")
     assert compare(wanted + np.complex64(1e-6j), wanted, LOOSE).ok
     assert compare(wanted + np.complex64(1), wanted, LOOSE).max_abs == pytest.approx(1.0)
+
+
+def test_a_tenth_of_the_signal_as_noise_is_20_decibels() -> None:
+    wanted = np.array([3.0, -4.0], "f4")
+    assert signal_to_noise_db(wanted * 1.1, wanted) == pytest.approx(20, abs=1e-4)
+    assert signal_to_noise_db(wanted, wanted) == float("inf")
+    assert signal_to_noise_db(np.array([0.0, np.nan], "f4"), wanted) == float("-inf")
+    assert signal_to_noise_db(wanted, np.zeros(2, "f4")) == float("-inf")
+
+
+def test_few_bits_pass_by_their_signal_to_noise_ratio_and_integers_must_agree() -> None:
+    wanted = np.array([3.0, -4.0], "f4")
+    good, bad = (compare_coarsely(wanted * factor, wanted, EXACT, least_snr_db=20) for factor in (1.09, 1.11))
+    assert (good.ok, good.problem) == (True, "")
+    assert good.ratio < 1 < bad.ratio
+    assert bad.problem == "has a signal-to-noise ratio of 19.2 dB, at least 20 are asked"
+    assert not bad.ok
+    other_class = compare_coarsely(np.array([3]), np.array([4]), LOOSE, least_snr_db=0)
+    assert not other_class.ok
+    assert not compare_coarsely(wanted[:1], wanted, LOOSE, least_snr_db=0).ok

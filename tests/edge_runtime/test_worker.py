@@ -270,3 +270,17 @@ def test_what_a_contender_ran_with_is_asked_after_its_first_call(tiny_edge: Path
         "    return {'called': str(self.called)}\n"
     )
     assert run(tiny_edge, contender=contender(tmp_path, body))["loaded"]["configuration"] == {"called": "True"}
+
+
+@pytest.mark.parametrize(("least_snr_db", "agree"), [(19, True), (21, False)])
+def test_a_contender_of_few_bits_is_held_against_its_signal_to_noise_ratio(
+    least_snr_db: int, agree: bool, tiny_edge: Path, tmp_path: Path
+) -> None:
+    body = (
+        f"least_snr_db = {least_snr_db}\n"
+        "def answers(self, returned):\n"
+        "    return {name: array * 1.1 for name, array in super().answers(returned).items()}\n"
+    )
+    told = run(tiny_edge, contender=contender(tmp_path, body))
+    assert told["answers"]["agree"] is agree
+    assert ("timing" in told) is agree

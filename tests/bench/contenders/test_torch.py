@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from bench import bench
-from bench.contenders import executorch, torch_compile, torchscript
+from bench.contenders import executorch, torch_compile, torch_int8, torchscript
 from bench.contenders.peer import absent, kept_folder
 from bench.errors import SourceDiffers, SourceUnknown
 from edge_runtime import manifest, npz
@@ -275,3 +276,29 @@ def test_executorch_lowers_once_and_runs_what_it_kept(
     assert len(exported) == 1, "the second start finds what the first has kept"
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["1.5.1-2x4_2x4.pte"]
     assert contender.configuration()["threads"] == "1"
+
+
+def test_int8_quantises_what_torch_can_and_says_how_much_and_how_it_is_judged(two_in: Path, source: Path) -> None:
+    contender = torch_int8.TorchInt8(job(two_in, source))
+    contender._mode = cast("Any", object())
+    contender.load()
+    left, right = np.random.default_rng(1).normal(size=(2, 2, 4)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of its quantised tensors
+        answers = contender.answers(contender.prepare({"left": left, "right": right})())
+    assert np.array_equal(answers["output"], left - right)
+    told = contender.configuration()
+    assert told["layers quantised"] == "1"
+    assert told["answers"] == "signal-to-noise of 20 dB at least"
+
+
+def test_a_module_without_a_layer_that_int8_knows_is_skipped(two_in: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bare.py"
+    file.write_text(SOURCE.replace("torch.nn.Linear(4, 4, bias=False)", "torch.nn.Bilinear(4, 4, 4)"))
+    spec = SourceSpec(entry=f"{file}:build")
+    contender = torch_int8.TorchInt8(
+        Job(artifact=two_in, variant="auto", threads=1, options={"source": spec.to_json()})
+    )
+    contender._checked = True  # of another module than the artifact's, on purpose
+    with pytest.raises(UnsupportedModel, match="nothing to quantise"):
+        contender.load()
