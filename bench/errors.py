@@ -4,7 +4,7 @@
 
     EdgeError                           exit  leaves here
     ├─ UsageError   wrong flag or value    2  UnknownContender · UnknownBoard · SourceUnknown · ReportTooLarge
-    └─ InputError   a file we were given   3  SourceDiffers
+    └─ InputError   a file we were given   3  SourceDiffers · BudgetError · NothingMatched
 
 The branches and the other leaves are `edge_runtime.errors`'.
 """
@@ -30,3 +30,11 @@ class SourceDiffers(InputError):
 
 class ReportTooLarge(UsageError):
     """The page of so many records would be larger than a page may be."""
+
+
+class BudgetError(InputError):
+    """The budget file is not one."""
+
+
+class NothingMatched(InputError):
+    """No budget is about anything in the records."""

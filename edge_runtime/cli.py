@@ -51,6 +51,7 @@ VERBS = {
     "cache": Verb("graphs compiled for this machine: info, clear, warm", "edge_runtime.commands.cache:cache"),
     "bench": Verb("contenders side by side, against PyTorch", "bench.cli:bench", "bench"),
     "compare": Verb("two records: what changed, and is it more than noise", "bench.cli:compare", "bench"),
+    "gate": Verb("records against a budget, for CI: exit 1 where it is broken", "bench.commands.gate:gate", "bench"),
     "report": Verb("records as an offline page with charts, Markdown, CSV", "bench.commands.report:report", "bench"),
 }
 

@@ -220,7 +220,7 @@ def _contender(one: MeasuredContender) -> str:
 
 def _embedded(records: Sequence[tuple[str, Record]], room: int) -> str | None:
     """Return the records themselves: as JSON where all find room, packed where only that does, None where neither."""
-    documents = [json.dumps(record.to_document(), separators=(",", ":"), ensure_ascii=False) for _, record in records]
+    documents = [json.dumps(record.to_document(), separators=(",", ":")) for _, record in records]
     plain = "".join(_held(index, "application/json", _escaped(text)) for index, text in enumerate(documents))
     if len(plain.encode()) <= room:
         return plain
@@ -241,7 +241,7 @@ def _file_name(name: str) -> str:
 
 
 def _json(value: object) -> str:
-    return _escaped(json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False))
+    return _escaped(json.dumps(value, separators=(",", ":"), sort_keys=True))
 
 
 def _escaped(text: str) -> str:

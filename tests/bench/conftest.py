@@ -14,6 +14,7 @@ from edge_runtime import manifest, npz
 from edge_runtime.record import Record
 from edge_runtime.rounds import Plan
 from edge_runtime.timing import BlockPlan
+from tests import records
 
 RIVALS = Path(__file__).parent / "rivals"
 
@@ -114,3 +115,9 @@ def private_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     monkeypatch.setattr("tempfile.tempdir", None)
     yield folder
     monkeypatch.undo()
+
+
+@pytest.fixture(scope="session")
+def make_record() -> Callable[..., Record]:
+    """Return what makes up a record without measuring: ``make_record({"edge": 100.0, "torch": 400.0}, rounds=6)``."""
+    return records.make_record

@@ -1,9 +1,8 @@
 """Records made up, not measured: what a report shows of them is known to the digit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
-import pytest
 
 from edge_runtime.environment import Conditions, Machine
 from edge_runtime.measured import PHASES, Answers, MeasuredArtifact, MeasuredContender
@@ -11,7 +10,6 @@ from edge_runtime.record import POINTS, Config, Launch, MemoryLaunch, Record
 from edge_runtime.sensors import Memory
 
 MIB = 2**20
-MakeRecord = Callable[..., Record]
 
 
 def make_record(
@@ -85,8 +83,3 @@ def make_record(
         stop_reason="rounds",
         warnings=(),
     )
-
-
-@pytest.fixture(scope="session", name="make_record")
-def _make_record() -> MakeRecord:
-    return make_record
