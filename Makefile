@@ -59,8 +59,8 @@ format: $(VENV)/installed-dev ## let ruff format and fix
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-peers-test: ## other engines (OpenVINO, MNN, tract, ExecuTorch) for real, in an environment of their own, .venv-peers
-	$(MAKE) --no-print-directory VENV=.venv-peers EXTRAS=,openvino,mnn,tract,executorch peers-run
+peers-test: ## other engines (OpenVINO, MNN, ncnn, tract, ExecuTorch) for real, in an environment of their own, .venv-peers
+	$(MAKE) --no-print-directory VENV=.venv-peers EXTRAS=,openvino,mnn,ncnn,tract,executorch peers-run
 
 peers-run: $(VENV)/installed
 	$(VENV)/bin/python -m benchmarks.peers

@@ -14,7 +14,7 @@ from bench.contenders import KINDS
 from edge_runtime.rounds import Plan
 
 DIGITS = Path(__file__).resolve().parent.parent / "examples/digits"
-PEERS = ("openvino", "mnn", "tract", "executorch")
+PEERS = ("openvino", "mnn", "ncnn", "tract", "executorch")
 
 
 def main() -> int:

@@ -43,6 +43,7 @@ KINDS = {
         Kind(name="torch-int8", module="bench.contenders.torch_int8", host=True, source=True),
         Kind(name="openvino", module="bench.contenders.openvino", host=True, cache=True),
         Kind(name="mnn", module="bench.contenders.mnn", host=True, cache=True),
+        Kind(name="ncnn", module="bench.contenders.ncnn", host=True, cache=True),
         Kind(name="tract", module="bench.contenders.tract", host=True),
         Kind(name="executorch", module="bench.contenders.executorch", host=True, source=True, cache=True),
     )

@@ -6,7 +6,7 @@ The engines themselves are `make peers-test`'s: they are large, and none is need
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,13 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from bench import contenders
-from bench.contenders import executorch, mnn, openvino, tract
+from bench.contenders import executorch, mnn, ncnn, openvino, tract
 from edge_runtime.artifact import open_artifact
 from edge_runtime.contender import Contender, Job
 from edge_runtime.errors import UnsupportedModel, UnsupportedSystem
 
 Array = Any
-PEERS = ("openvino", "mnn", "tract", "executorch")
+PEERS = ("openvino", "mnn", "ncnn", "tract", "executorch")
 
 
 @pytest.fixture
@@ -218,6 +218,104 @@ def test_a_converter_that_writes_nothing_is_unsupported_and_leaves_nothing(
     assert list(Path(job.options["cache"]).iterdir()) == []
 
 
+PNNX = """#!{python}
+import sys
+from pathlib import Path
+assert sys.argv[1:] == ["m.onnx", "inputshape=[8,13]f32", "fp16=0"], sys.argv
+Path("m.ncnn.param").write_bytes(Path("m.onnx").read_bytes())
+Path("m.ncnn.bin").write_bytes(b"weights")
+Path("m_ncnn.py").write_text('''
+            ex.input("in0", ncnn.Mat(in0.numpy(), batch_index=0).clone())
+            _, out0 = ex.extract("out0")
+            out.append(torch.from_numpy(out0.numpy(batch_index=233)))
+''')
+Path("counted").touch()
+print("converted", len(list(Path().iterdir())))
+"""
+
+
+class Mat:
+    def __init__(self, array: Array, batch_index: int) -> None:
+        assert batch_index == 0, "what the converter's script says of in0"
+        self.array = array
+
+    def numpy(self, batch_index: int) -> Array:
+        assert batch_index == 233, "what the converter's script says of out0"
+        return self.array
+
+
+class Net:
+    def __init__(self) -> None:
+        self.opt = SimpleNamespace(num_threads=0, use_packing_layout=True, use_winograd_convolution=True)
+        self._evaluator: ReferenceEvaluator | None = None
+        self._given: dict[str, Array] = {}
+
+    def load_param(self, path: str) -> int:
+        self._evaluator = ReferenceEvaluator(Path(path).read_bytes())
+        return 0
+
+    def load_model(self, path: str) -> int:
+        return 0 if Path(path).read_bytes() == b"weights" else -1
+
+    def create_extractor(self) -> "Net":
+        return self
+
+    def input(self, name: str, matrix: Mat) -> None:
+        assert name == "in0"
+        self._given["input"] = matrix.array
+
+    def extract(self, name: str) -> tuple[int, Mat]:
+        assert (name, self._evaluator is not None) == ("out0", True)
+        assert self._evaluator is not None
+        made = Mat(self._evaluator.run(None, self._given)[0], batch_index=0)
+        return 0, made
+
+
+@pytest.fixture
+def converter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Install stand-ins for ncnn and its converter, whose package can't be imported; return the converter."""
+    package = tmp_path / "site" / "pnnx"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise AssertionError('it would import torch')")
+    program = package / "pnnx"
+    program.write_text(PNNX.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    install(monkeypatch, "ncnn", Net=Net, Mat=Mat)
+    monkeypatch.setattr(ncnn, "version", lambda _: "1.0")
+    return program
+
+
+def test_ncnn_converts_once_for_the_sizes_it_is_given_and_reads_which_axis_is_the_batch(
+    converter: Path, job: Job, tiny: Path
+) -> None:
+    artifact = open_artifact(tiny)
+    case = next(artifact.golden(artifact.variant()))
+    for _ in range(2):
+        contender = ncnn.Ncnn(job)
+        contender.import_engine()
+        contender.load()
+        found = contender.answers(contender.prepare(case.inputs)())
+        assert np.allclose(found["output"], case.outputs["output"], atol=1e-5)
+        converter.unlink(missing_ok=True)  # the second start finds what the first has kept
+    kept = sorted(path.name for path in Path(job.options["cache"]).iterdir())
+    assert kept == ["1.0-8x13.bin", "1.0-8x13.param", "1.0-8x13.py"]
+    told = contender.configuration()
+    assert (told["num_threads"], told["use_fp16_storage"], told["sizes"]) == ("1", "False", "fixed")
+    assert contender.fixed_sizes
+
+
+def test_a_model_that_ncnns_converter_refuses_is_unsupported_and_leaves_nothing(
+    converter: Path, job: Job, tiny: Path
+) -> None:
+    converter.write_text("#!/bin/sh\nexit 255\n")
+    artifact = open_artifact(tiny)
+    case = next(artifact.golden(artifact.variant()))
+    with pytest.raises(UnsupportedModel, match="ncnn can't convert this model"):
+        ncnn.Ncnn(job).prepare(case.inputs)
+    assert list(Path(job.options["cache"]).iterdir()) == []
+
+
 class TractTensor:
     def __init__(self, array: Array) -> None:
         self.array = array
@@ -295,7 +393,7 @@ def test_tract_is_skipped_where_others_have_more_threads(loading: object, tiny: 
 
 @pytest.mark.parametrize(
     ("package", "make"),
-    [("openvino", openvino.OpenVino), ("MNN", mnn.Mnn), ("tract", tract.Tract)],
+    [("openvino", openvino.OpenVino), ("MNN", mnn.Mnn), ("ncnn", ncnn.Ncnn), ("tract", tract.Tract)],
 )
 def test_a_peer_that_is_not_installed_says_which_extra_brings_it(
     package: str, make: Callable[[Job], Contender], job: Job, monkeypatch: pytest.MonkeyPatch
