@@ -80,7 +80,7 @@ def open_file(request: ExportRequest, child: TorchProcess, work: Path) -> Adopte
         request = replace(request, opset=request.target.release.opset, keep_opset=False)
     request = replace(
         request,
-        opset=foreign.opset if request.keep_opset else request.opset,
+        opset=_opset(foreign, request),
         dynamic=axes_of(inputs, request.dynamic),
         input_names=tuple(port.name for port in inputs),
         output_names=tuple(port.name for port in outputs),
@@ -121,7 +121,7 @@ def adopted(proof: Proof, found: Adopted) -> Candidate:
     """
     request, foreign = proof.request, found.foreign
     graph, why = foreign.graph, f"it came as ONNX, and its opset {foreign.opset} is kept"
-    if not request.keep_opset and request.opset != foreign.opset:
+    if request.opset != foreign.opset:
         with stage(proof.progress, "convert", f"opset {foreign.opset} to {request.opset}") as told:
             before = size_of(graph)
             graph = _converted(graph, foreign, request)
@@ -146,7 +146,7 @@ def adopted(proof: Proof, found: Adopted) -> Candidate:
             raise OpsetUnavailable(
                 f"converted to opset {request.opset} it answers otherwise: {explained.what}",
                 request.origin,
-                f"leave --opset out, and it keeps its own: {foreign.opset}",
+                _keep(foreign, request),
             ) from problem
         error = ParityLost(
             explained.what.replace(NOT_THE_MODULE, "it answers otherwise than the file as it came"),
@@ -155,6 +155,13 @@ def adopted(proof: Proof, found: Adopted) -> Candidate:
         )
         error.failing = explained.failing
         raise error from problem
+
+
+def _opset(foreign: Foreign, request: ExportRequest) -> int:
+    """Return the opset to write: the one asked for, else the file's own, unless that is more than the target reads."""
+    if not request.keep_opset:
+        return request.opset
+    return foreign.opset if request.target is None else min(foreign.opset, request.target.release.opset)
 
 
 def _named(
@@ -270,7 +277,7 @@ def _converted(graph: onnx.ModelProto, foreign: Foreign, request: ExportRequest)
         raise OpsetUnavailable(
             f"it is of opset {foreign.opset}, and can't be converted to {request.opset}: {reason}",
             request.origin,
-            f"leave --opset out, and it keeps its own: {foreign.opset}",
+            _keep(foreign, request),
         )
 
     given = onnx.ModelProto()
@@ -284,6 +291,12 @@ def _converted(graph: onnx.ModelProto, foreign: Foreign, request: ExportRequest)
         refuse(" ".join(str(problem).split())[:200])
     graph_file.move_out(made, foreign.folder, "converted.data")
     return made
+
+
+def _keep(foreign: Foreign, request: ExportRequest) -> str:
+    if request.target is not None:
+        return f"save it with an older opset where it was made; {request.target.name} reads up to {request.opset}"
+    return f"leave --opset out, and it keeps its own: {foreign.opset}"
 
 
 def _notes(foreign: Foreign) -> list[str]:

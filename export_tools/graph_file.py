@@ -92,17 +92,15 @@ def size_of(model: onnx.ModelProto) -> GraphSize:
     return GraphSize(nodes, model.ByteSize() + beside)
 
 
-def write(
-    model: onnx.ModelProto, folder: Path, target: Path, *, inline_bytes: int = MAX_INLINE_BYTES
-) -> tuple[Path, ...]:
+def write(model: onnx.ModelProto, folder: Path, target: Path, *, inline_bytes: int | None = None) -> tuple[Path, ...]:
     """Write a graph with its weights; return the files, the model's first.
 
-    folder: where the weights lie that the graph refers to.   inline_bytes: above it they go to `DATA_NAME` beside
-    `target`, each on a page of its own. The same graph gives the same bytes.
+    folder: where the weights lie that the graph refers to.   inline_bytes: above it (`MAX_INLINE_BYTES` unless
+    given) they go to `DATA_NAME` beside `target`, each on a page of its own. The same graph gives the same bytes.
     """
     written = onnx.ModelProto()
     written.CopyFrom(model)
-    if size_of(model).bytes <= inline_bytes:
+    if size_of(model).bytes <= (MAX_INLINE_BYTES if inline_bytes is None else inline_bytes):
         bring_in(written, folder)
         target.write_bytes(written.SerializeToString(deterministic=True))
         return (target,)

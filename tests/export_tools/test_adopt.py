@@ -21,6 +21,7 @@ from export_tools.errors import OpsetUnavailable, ParityLost, SourceError
 from export_tools.pipeline import Exported, run
 from export_tools.request import SourceSpec, parse_dynamic, parse_example, parse_range, parse_state
 from export_tools.reverify import reverify
+from export_tools.target import parse as parse_target
 from export_tools.verify import ITSELF
 
 Ports = dict[str, tuple[int, list[Any] | None]]
@@ -185,6 +186,16 @@ def test_the_opset_is_converted_when_another_is_asked_for(
     exported = run(request_for(network(tmp_path / "net.onnx"), opset=18))
     assert exported.artifact.variant().opset_written == 18
     assert onnx.load(exported.artifact.model_path(exported.artifact.variant())).opset_import[0].version == 18
+
+
+@pytest.mark.parametrize(("opset", "written"), [(21, 18), (13, 13)])
+def test_a_target_lowers_the_opset_where_it_reads_no_more(
+    request_for: Callable[..., ExportRequest], tmp_path: Path, opset: int, written: int
+) -> None:
+    path = one(tmp_path / "a.onnx", "Relu", opset=opset, ir=10)
+    exported = run(replace(request_for(path), target=parse_target("onnxruntime==1.14")))
+    assert exported.artifact.manifest.requires_opset == written
+    assert exported.artifact.manifest.requires_ir <= 8
 
 
 def test_an_opset_that_can_not_be_had_is_refused(request_for: Callable[..., ExportRequest], tmp_path: Path) -> None:
