@@ -22,6 +22,7 @@ WARMER_MILLICELSIUS = 3_000
 PRESSURE_SHARE = 0.02
 STEAL_SHARE = 0.02
 OTHERS_SHARE = 0.10  # of one CPU; ticks of 10 ms make less than that uncertain in a block of a second
+SLOWER_PROBE = 1.10  # AndroidX takes this for throttling
 HEADROOM_MILLICELSIUS = 5_000
 
 PERFORMANCE = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
@@ -74,6 +75,25 @@ def of_launches(blocks: Sequence[tuple[Conditions, Conditions]]) -> list[str]:
             kept, count = found.get(finding.code, (finding, 0))
             found[finding.code] = kept, count + 1
     return [f"{finding} (in {count} of {len(blocks)} launches)" for finding, count in found.values()]
+
+
+def of_probes(probes: Sequence[tuple[int | None, int | None]]) -> list[str]:
+    """Return a sentence when the fixed work before or after blocks took longer than the best of them; else nothing.
+
+    probes: nanoseconds before and after each launch's block (`spin_probe`), None where it was not taken.
+    """
+    known = [(before, after) for before, after in probes if before is not None and after is not None]
+    best = min((min(pair) for pair in known), default=0)
+    slow = [max(pair) / best for pair in known if max(pair) > SLOWER_PROBE * best]
+    if not slow:
+        return []
+    finding = _unfit(
+        "slower-probe",
+        f"a fixed piece of work took up to {max(slow):.2f} times as long as at best",
+        "the clock was lowered, or another took the core",
+        OTHERS,
+    )
+    return [f"{finding} (around {len(slow)} of {len(probes)} launches)"]
 
 
 def of_machine(

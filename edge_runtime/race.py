@@ -275,6 +275,7 @@ class Race:
         warnings += self._troubles
         warnings += map(str, fitness.of_limits(limits(Tree(self._root)), self._plan.threads))
         warnings += fitness.of_launches([(launch.before, launch.after) for launch in timed])
+        warnings += fitness.of_probes([(launch.probe_before_ns, launch.probe_after_ns) for launch in timed])
         return Record(
             created=self._created,
             command=tuple(sys.argv),

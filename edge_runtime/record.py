@@ -21,6 +21,7 @@ MAX_BYTES = 64 * 2**20  # 15 launches of 5 contenders with 2,000 samples take 2 
 MAX_LAUNCHES, MAX_SAMPLES, MAX_CONTENDERS = 10_000, 1_000_000, 100
 POINTS = ("base", "loaded", "first", "steady")
 TERMS = ("batch", "rate_per_s", "worker", "proportional_bytes")  # of launches in other scenarios than single
+SINCE_3 = (*TERMS, "probe_before_ns", "probe_after_ns")  # keys of a launch that schema 3 brought
 SCENARIOS = ("single", "periodic", "offline", "server", "multi")
 # of `Conditions`: whatever is a count, a time or a size
 COUNTS = tuple(
@@ -64,7 +65,8 @@ class Launch:
     there are too few to tell. Both are `warmup.judge`'s, kept so that a record shows what its figures leave out.
     batch: the size, in the scenario offline.   rate_per_s: the largest that met the target, in the scenario server, 0
     where none did.   worker: which of the processes at once, in the scenario multi, and proportional_bytes: its Pss
-    after the block.
+    after the block.   probe_before_ns, probe_after_ns: what a fixed piece of work took around the block
+    (`spin_probe`).
     """
 
     contender: str
@@ -84,6 +86,8 @@ class Launch:
     rate_per_s: float | None = None
     worker: int | None = None
     proportional_bytes: int | None = None
+    probe_before_ns: int | None = None
+    probe_after_ns: int | None = None
 
     @property
     def steady_ns(self) -> tuple[int, ...]:
@@ -233,7 +237,7 @@ def _upgrade_from_2(config: decode.Fields, launches: Iterable[decode.Fields]) ->
     for key in ("rate_per_s", "target_ns", "workers"):
         config.supply(key, None)
     for launch in launches:
-        for key in TERMS:
+        for key in SINCE_3:
             launch.supply(key, None)
 
 
@@ -305,6 +309,8 @@ def _launch(fields: decode.Fields) -> Launch:
         rate_per_s=fields.optional("rate_per_s", lambda key: fields.number(key, low=0)),
         worker=fields.optional("worker", fields.integer),
         proportional_bytes=fields.optional("proportional_bytes", fields.integer),
+        probe_before_ns=fields.optional("probe_before_ns", lambda key: fields.integer(key, low=1)),
+        probe_after_ns=fields.optional("probe_after_ns", lambda key: fields.integer(key, low=1)),
     )
     for part in (phases, environment, fields):
         part.finish()
@@ -381,5 +387,5 @@ def _launch_document(launch: Launch) -> dict[str, Any]:
         "environment": {"before": asdict(launch.before), "after": asdict(launch.after)},
         "valid": launch.valid,
         "reasons": list(launch.reasons),
-        **{name: getattr(launch, name) for name in TERMS},
+        **{name: getattr(launch, name) for name in SINCE_3},
     }

@@ -204,17 +204,20 @@ def _of_sizes(cases: "Iterator[OpenedCase]", sizes: Mapping[str, tuple[int, ...]
 
 
 def _timing_event(step: Step, job: dict[str, Any]) -> dict[str, Any]:
-    from edge_runtime.timing import BlockPlan  # noqa: PLC0415 - keep the memory launches smaller
+    from edge_runtime.spin_probe import spin_ns  # noqa: PLC0415 - keep the memory launches smaller
+    from edge_runtime.timing import BlockPlan  # noqa: PLC0415 - as above
 
     cpus = tuple(job["cpus"])
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection inside a sample would be charged to whoever happens to be running
-    before = conditions(cpus)
+    probe_before_ns, before = spin_ns(), conditions(cpus)
     block, rate_per_s = _block(step, BlockPlan(**job["block"]), job)
-    after = conditions(cpus)
+    after, probe_after_ns = conditions(cpus), spin_ns()
     return {
         "event": "timing",
+        "probe_before_ns": probe_before_ns,
+        "probe_after_ns": probe_after_ns,
         "rate_per_s": rate_per_s,
         "proportional_bytes": sensors.memory().proportional if job.get("barrier") else None,
         "warmup_ns": block.warmup_ns,

@@ -56,7 +56,12 @@ if not wrong and job["kind"] == "time":
         levels = [level.split("x") for level in options["levels"].split(",")]
         samples = [int(ns) for ns, count in levels for _ in range(int(count))]
     block = {"warmup_ns": [9], "block_ns": samples, "calls_per_sample": 1}
-    told: dict[str, object] = {"rate_per_s": None, "proportional_bytes": 5_000 if job.get("barrier") else None}
+    told: dict[str, object] = {
+        "probe_before_ns": None,
+        "probe_after_ns": None,
+        "rate_per_s": None,
+        "proportional_bytes": 5_000 if job.get("barrier") else None,
+    }
     if job["scenario"]["target_ns"] is not None:
         told["rate_per_s"] = float(options["rate"].split(",")[min(turn, options["rate"].count(","))])
     if job.get("batch") is not None:

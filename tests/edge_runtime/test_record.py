@@ -14,7 +14,7 @@ from edge_runtime.environment import Conditions, Machine
 from edge_runtime.errors import RecordError, WorkerLost
 from edge_runtime.measured import Answers, Failure, MeasuredArtifact, MeasuredContender
 from edge_runtime.record import (
-    TERMS,
+    SINCE_3,
     Config,
     Launch,
     MemoryLaunch,
@@ -86,7 +86,7 @@ def test_a_record_is_stored_and_read_back_the_same(tmp_path: Path) -> None:
 
 def without_schema_3() -> dict[str, Any]:
     old = {**document(), "schema": 2}
-    parts = [(old["config"], ("rate_per_s", "target_ns", "workers")), (old["launches"][0], TERMS)]
+    parts = [(old["config"], ("rate_per_s", "target_ns", "workers")), (old["launches"][0], SINCE_3)]
     parts += [(one, ("configuration", "first_start_ns", "failure")) for one in old["contenders"]]
     for part, keys in parts:
         for key in keys:
