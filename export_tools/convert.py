@@ -134,6 +134,7 @@ def await_converted(
             f"ask for --opset {opset_of(graph)}",
         )
     names = [port.name for port in inputs]
+    _part_shared(graph, wire_names("input", len(names)), wire_names("output", len(outputs)))
     wired = zip(
         (*wire_names("input", len(names)), *wire_names("output", len(outputs))), (*names, *outputs), strict=True
     )
@@ -195,6 +196,34 @@ def _unknown(answer: Mapping[str, Any], exporter: str) -> ExportFailed | OpsetUn
     error = OperatorUnknown(f"it has no conversion for the operator {operator}{place}", exporter, remedy(operator))
     error.operator, error.place = operator, str(answer["place"] or "")
     return error
+
+
+def _part_shared(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Give each port a value of its own, where forward returns an input, or one tensor twice.
+
+    An exporter that knows values by one name calls all of these by the last.
+    """
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    found = [value for value in graph.input if value.name not in weights]
+    if (len(found), len(graph.output)) != (len(inputs), len(outputs)):
+        return
+    returned = {value.name for value in graph.output}
+    passed = {
+        value.name: wire
+        for value, wire in zip(found, inputs, strict=True)
+        if value.name != wire and value.name in returned
+    }
+    for part in graph_file.graphs_of(model):
+        for node in part.node:
+            node.input[:] = [passed.get(name, name) for name in node.input]
+    for value in found:
+        value.name = passed.get(value.name, value.name)
+    for value, wire in zip(graph.output, outputs, strict=True):
+        if value.name != wire or value.name in passed:
+            copied = passed.get(value.name, value.name)
+            graph.node.append(onnx.helper.make_node("Identity", [copied], [wire], name=f"copy_{wire}"))
+            value.name = wire
 
 
 def _check_ports(proto: onnx.ModelProto, inputs: list[str], outputs: list[str], exporter: str) -> None:

@@ -91,6 +91,19 @@ def test_inputs_and_outputs_may_be_called_as_weights_and_inner_values_are(
     ]
 
 
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_an_input_may_be_an_output_and_a_tensor_two_of_them(
+    requested: Requested, tmp_path: Path, exporter: str
+) -> None:
+    exported = run(requested("traps.py:passes_on", tmp_path / "a.edge", dynamic=("x:0=rows",), exporter=exporter))
+    with load(exported.artifact.path) as model:
+        x, mask = np.ones((2, 3), np.float32), np.array([[True, False, False]])
+        got = model(x=x, mask=mask)
+        assert np.array_equal(got["mask_out"], mask)
+        for name, wanted in (("all_0", x), ("again", x), ("kept", x * mask), ("all_1", x * mask)):
+            assert np.array_equal(got[name], wanted)
+
+
 def test_sizes_that_a_module_wants_equal_are_told_to_share_a_name(requested: Requested, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="the module itself fails at rows=1, others=2") as caught:
         run(requested("traps.py:adds", tmp_path / "a.edge", dynamic=("a:0=rows", "b:0=others")))

@@ -344,3 +344,15 @@ class NoisyInBatches(nn.Module):
 
 def noisy_in_batches() -> tuple[nn.Module, Tensor]:
     return NoisyInBatches(), _example()[:1]
+
+
+class PassesOn(nn.Module):
+    """Returns an input as it came, and what it computes of it twice, as language models do with their last layer."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> dict[str, Any]:
+        kept = x * mask
+        return {"mask": mask, "kept": kept, "all": (x, kept), "again": x}
+
+
+def passes_on() -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    return PassesOn(), (_example(), torch.tensor([[True, False, True]]))
