@@ -1,12 +1,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edge_runtime import session
 from edge_runtime.manifest import Port
 from edge_runtime.npz import Array
 from export_tools.cases import Case
@@ -247,3 +249,31 @@ def test_the_profile_of_some_cases_grants_tolerances_to_others() -> None:
     quiet = answers(np.array([1.0, 2.0], np.float32))
     assert profile([noisy]).grants(quiet)["y"].relative == tolerances([noisy, quiet])[1]["y"].relative > 1e-3
     assert profile([quiet]).grants(quiet)["y"].relative == FACTOR * LEAST_NOISE
+
+
+def test_each_case_runs_on_the_graph_as_written_and_as_onnxruntime_optimises_it(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_alone: list[bool] = []
+
+    def opened(path: Path, **options: Any) -> Any:
+        left_alone.append(options["optimised"])
+        return Answering(-X if options["optimised"] else X)  # the optimiser of this one spoils it
+
+    monkeypatch.setattr(session, "open_model", opened)
+    proof = compared(model(), [case("real")], [answers(-X)], threads=1, where="here")
+    assert left_alone == [True, False]
+    assert [(row.graph, row.difference.ok) for row in proof.rows] == [(OPTIMISED, False)]
+
+
+class Answering:
+    """A session that gives one answer to all."""
+
+    def __init__(self, answer: Array) -> None:
+        self.answer = answer
+
+    def get_outputs(self) -> list[Any]:
+        return [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3])]
+
+    def run(self, _names: list[str], _inputs: dict[str, Array]) -> list[Array]:
+        return [self.answer]
