@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from export_tools.op_trace import place_of_frame
+from export_tools.op_trace import Operation, place_of_frame
 
 LEAVING = (torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist)
 
@@ -28,11 +28,15 @@ class Escape:
 
 
 class Escapes(TorchFunctionMode):
-    """Records what leaves torch while it is entered."""
+    """Records what leaves torch while it is entered.
 
-    def __init__(self) -> None:
+    operations: a trace of the same run; what leaves is put among them as what may decide the path from there on.
+    """
+
+    def __init__(self, operations: list[Operation] | None = None) -> None:
         super().__init__()
         self.found: list[Escape] = []
+        self._operations = operations
 
     def __torch_function__(
         self,
@@ -43,7 +47,10 @@ class Escapes(TorchFunctionMode):
     ) -> Any:  # noqa: ANN401 - as above
         given = func(*args, **(kwargs or {}))
         if func in LEAVING:
-            self.found.append(Escape(place_of_frame(sys._getframe(1)), _digest(given)))  # noqa: SLF001 - as in `op_trace`
+            place = place_of_frame(sys._getframe(1))  # noqa: SLF001 - as in `op_trace`
+            self.found.append(Escape(place, _digest(given)))
+            if self._operations is not None:
+                self._operations.append(Operation(f"python.{func.__name__}", place, reads=True))
         return given
 
 

@@ -47,7 +47,7 @@ class Exporting:
         if self.scripted and command["exporter"] == "dynamo":
             return {"failed": "a TorchScript archive, which torch.export does not take"}
         axes = [DynamicAxis(**axis) for axis in command["dynamic"]]
-        args, kwargs = self.arguments([_widened(*pair, axes) for pair in zip(self.names, example, strict=True)])
+        args, kwargs = self.arguments([widened(*pair, axes) for pair in zip(self.names, example, strict=True)])
         options: dict[str, Any] = {
             "kwargs": kwargs,
             "opset_version": command["opset"],
@@ -175,7 +175,8 @@ def _has_tied(module: torch.nn.Module) -> bool:
     return len(set(every)) < len(every)
 
 
-def _widened(name: str, tensor: torch.Tensor, axes: list[DynamicAxis]) -> torch.Tensor:
+def widened(name: str, tensor: torch.Tensor, axes: list[DynamicAxis]) -> torch.Tensor:
+    """Return an input of the example with its dynamic dimensions of one repeated, where they may be larger."""
     for axis in axes:
         if axis.input == name and tensor.shape[axis.axis] < TRACED_SIZE:
             least = max(axis.low, axis.step, TRACED_SIZE)

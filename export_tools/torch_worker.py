@@ -242,7 +242,7 @@ class Worker:
         if compare == "none" or self._source.scripted:
             return None, None, ""
         try:
-            with OpTrace() as trace, escapes.Escapes() as leaving:
+            with OpTrace() as trace, escapes.Escapes(trace.operations) as leaving:
                 self._run(self._source.module, tensors)
         except SourceError as problem:  # it ran a moment ago: something in it does without being watched
             return None, None, problem.what

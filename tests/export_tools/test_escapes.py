@@ -11,6 +11,8 @@ import torch
 from export_tools import ExportRequest
 from export_tools.errors import ParityLost
 from export_tools.escapes import Escape, Escapes, departure
+from export_tools.op_trace import Operation, OpTrace
+from export_tools.op_trace import departure as path_departure
 from export_tools.pipeline import run
 
 Requested = Callable[..., ExportRequest]
@@ -44,6 +46,23 @@ def test_values_of_the_input_that_leave_torch_are_told_with_their_line(forward: 
 )
 def test_constants_that_leave_torch_are_no_matter_and_single_numbers_are_op_traces(forward: Callable[..., Any]) -> None:
     assert departure(left(forward, torch.ones(2)), left(forward, torch.ones(2) * 2)) is None
+
+
+def test_a_path_that_numpy_decides_departs_at_the_line_that_asks_it() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        if x.numpy().max() > 1:
+            x = x * 2
+        return x + 1
+
+    def ran(x: torch.Tensor) -> list[Operation]:
+        trace = OpTrace()
+        with trace, Escapes(trace.operations):
+            forward(x)
+        return trace.operations
+
+    line = forward.__code__.co_firstlineno + 1
+    assert path_departure(ran(torch.ones(2)), ran(torch.ones(2) * 2)) == f"test_escapes.py:{line}"
+    assert path_departure(ran(torch.ones(2)), ran(torch.zeros(2))) is None
 
 
 def test_a_branch_that_is_hidden_in_numpy_is_refused_though_no_case_takes_it(
