@@ -2,11 +2,13 @@
 
 import ast
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
 FETCH = "make zoo-setup"
+CLOSE = 1e-4  # far above what rounding to float32 does, far below what a wrong graph does
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,7 @@ class Entry:
 
     file: of the pretrained weights, in the folder of `weights_folder`; "" for a trap, which needs none.
     fast: it takes part in `make test`.
+    close: the largest error on fresh inputs, as a share of the largest value of its output.
     """
 
     path: Path
@@ -26,6 +29,7 @@ class Entry:
     says: str = ""
     package: str = ""
     file: str = ""
+    close: float = CLOSE
 
     @property
     def name(self) -> str:
@@ -36,6 +40,15 @@ class Entry:
     def source(self) -> str:
         """What ``edge export`` takes."""
         return f"{self.path}:build"
+
+    @property
+    def opset(self) -> int | None:
+        """The opset that its flags ask for, which must then be the one that is written."""
+        return int(self.flags[self.flags.index("--opset") + 1]) if "--opset" in self.flags else None
+
+    def as_refused(self, code: int, answer: Mapping[str, object]) -> bool:
+        """Whether an export's exit code and error are those that it is to end with."""
+        return code == self.exit and self.says in f"{answer.get('what', '')} {answer.get('hint', '')}"
 
     @property
     def missing(self) -> str:
@@ -70,9 +83,10 @@ def _read(path: Path) -> Entry:
             elif isinstance(target, ast.Tuple) and isinstance(statement.value, ast.Tuple):
                 pairs = zip(target.elts, statement.value.elts, strict=True)
                 found |= {name.id: _value(value) for name, value in pairs if isinstance(name, ast.Name)}
-    flags, code = found["FLAGS"], found.get("EXIT", 0)
+    flags, code, close = found["FLAGS"], found.get("EXIT", 0), found.get("CLOSE", CLOSE)
     assert isinstance(flags, tuple)
     assert isinstance(code, int)
+    assert isinstance(close, float)
     return Entry(
         path=path,
         kind=str(found["KIND"]),
@@ -83,6 +97,7 @@ def _read(path: Path) -> Entry:
         says=str(found.get("SAYS", "")),
         package=str(found.get("PACKAGE", "")),
         file=str(found.get("FILE", "")),
+        close=close,
     )
 
 

@@ -1,11 +1,14 @@
 """Is it really equal? Inputs that no proof has seen, PyTorch on one side and our runtime on the other.
 
-``python tests/zoo/fresh.py SOURCE ARTIFACT`` prints the largest error, as a share of the largest value of its output.
-Nothing of the verification is used: neither its cases nor its tolerances.
+``python -m tests.zoo.fresh SOURCE ARTIFACT`` prints the largest error, as a share of the largest value of its output.
+Nothing of the verification is used: neither its cases nor its tolerances. What carries state is stepped as well, by
+`with_state` on our side and by hand on PyTorch's.
 """
 
 import json
+import math
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,10 +16,13 @@ import torch
 import edge_runtime
 from edge_runtime.manifest import Port
 from export_tools.request import SourceSpec
-from export_tools.source import inputs_of, open_source
+from export_tools.source import Source, inputs_of, open_source
 
-ROUNDS = 4
+ROUNDS, STEPS = 6, 40
 SMALLEST = float(np.finfo(np.float32).tiny)
+SPREADS = (1.0, 30.0, 1e-3)  # of inputs without a declared range, in turns
+
+Arrays = dict[str, np.ndarray]
 
 
 def main() -> None:
@@ -25,43 +31,83 @@ def main() -> None:
     source = open_source(SourceSpec(entry=entry))
     example = inputs_of(source, None, ())
     random = np.random.default_rng(20_261_128)
-    worst = 0.0
+    errors: list[float] = []
     with edge_runtime.load(path) as model:
-        dynamic = {name: sizes for port in model.inputs for name, sizes in port.tested or ()}
+        examples = {port.name: one.tensor.numpy() for port, one in zip(model.inputs, example, strict=True)}
+
+        def fresh(turn: int, sizes: dict[str, int]) -> Arrays:
+            return {port.name: made(port, examples[port.name], sizes, turn, random) for port in model.inputs}
+
         for turn in range(ROUNDS):
-            chosen = {name: int(random.integers(min(sizes), max(sizes) + 1)) for name, sizes in dynamic.items()}
-            given = [
-                one.tensor.numpy() if turn == 0 and not dynamic else made(port, one.tensor.numpy(), chosen, random)
-                for port, one in zip(model.inputs, example, strict=True)
-            ]
-            with torch.no_grad():
-                wanted = source.module(*(torch.from_numpy(array.copy()) for array in given))
-            leaves = [wanted] if isinstance(wanted, torch.Tensor) else [one for one in wanted if one is not None]
-            got = model(**{port.name: array for port, array in zip(model.inputs, given, strict=True)})
-            for port, leaf in zip(model.outputs, leaves, strict=True):
-                worst = max(worst, error(got[port.name], leaf.numpy()))
-    print(json.dumps({"worst": worst, "rounds": ROUNDS}))
+            given = fresh(turn, sizes_of(model.inputs, turn, random))
+            errors += compared(model(**given), wanted(source, list(given.values())), model.outputs)
+        state = {pair.input: pair.output for pair in model.artifact.manifest.state or ()}
+        if state:
+            given = fresh(0, {})
+            carried = model.with_state(**given)
+            for _ in range(STEPS):
+                answers = wanted(source, list(given.values()))
+                step = {name: array for name, array in given.items() if name not in state}
+                errors += compared(carried(**step), answers, model.outputs)
+                named = dict(zip((port.name for port in model.outputs), answers, strict=True))
+                given = fresh(0, {}) | {taken: named[left] for taken, left in state.items()}
+    print(json.dumps({"worst": max(errors), "compared": len(errors)}))
 
 
-def made(port: Port, like: np.ndarray, sizes: dict[str, int], random: np.random.Generator) -> np.ndarray:
-    """Return random values of an input, within its declared range or the example's own."""
-    shape = tuple(sizes[size] if isinstance(size, str) else size for size in port.shape)
-    low, high = port.ranges or (float(like.min()), float(like.max()))
+def wanted(source: Source, given: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return what PyTorch answers; the arrays stay as they are, whatever forward does to its inputs."""
+    with torch.no_grad():
+        answer = source.module(*(torch.from_numpy(array.copy()) for array in given))
+    leaves = [answer] if isinstance(answer, torch.Tensor) else [one for one in answer if one is not None]
+    return [leaf.numpy().copy() for leaf in leaves]
+
+
+def compared(got: Arrays, answers: Sequence[np.ndarray], ports: Sequence[Port]) -> list[float]:
+    """Return the error of each output."""
+    return [error(got[port.name], answer) for port, answer in zip(ports, answers, strict=True)]
+
+
+def sizes_of(ports: Sequence[Port], turn: int, random: np.random.Generator) -> dict[str, int]:
+    """Return a size for each dynamic dimension: the smallest, the largest, then any that was promised between."""
+    promised = {name: sizes for port in ports for name, sizes in port.tested or ()}
+    if turn < 2:
+        return {name: (min(sizes), max(sizes))[turn] for name, sizes in promised.items()}
+    return {name: int(random.integers(min(sizes), max(sizes) + 1)) for name, sizes in promised.items()}
+
+
+def made(port: Port, like: np.ndarray, sizes: dict[str, int], turn: int, random: np.random.Generator) -> np.ndarray:
+    """Return random values of an input: within its declared range, else of several spreads around zero."""
+    shape = tuple(
+        sizes.get(size, like.shape[axis]) if isinstance(size, str) else size for axis, size in enumerate(port.shape)
+    )
     if like.dtype.kind == "b":
         return random.integers(0, 2, shape).astype(bool)
     if like.dtype.kind in "iu":
+        low, high = port.ranges or (like.min(), like.max())
         return random.integers(int(low), int(high) + 1, shape).astype(like.dtype)
-    return random.uniform(low, high if high > low else low + 1, shape).astype(like.dtype)
+    if port.ranges:
+        return random.uniform(*port.ranges, shape).astype(like.dtype)
+    return (random.normal(size=shape) * SPREADS[turn % len(SPREADS)]).astype(like.dtype)
 
 
 def error(got: np.ndarray, wanted: np.ndarray) -> float:
-    """Return the largest error as a share of the largest value; infinity where they can't be compared."""
+    """Return the largest error as a share of the largest value; infinity where they can't be compared.
+
+    What isn't finite must be the same in both: a NaN of ours would win every comparison by losing it.
+    """
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
-        return float("inf")
+        return math.inf
     if wanted.dtype.kind != "f" or not wanted.size:
-        return 0.0 if np.array_equal(got, wanted) else float("inf")
-    scale = max(float(np.abs(wanted).max()), SMALLEST)
-    return float(np.abs(got.astype("f8") - wanted.astype("f8")).max()) / scale
+        return 0.0 if np.array_equal(got, wanted) else math.inf
+    finite = np.isfinite(wanted)
+    if not np.array_equal(np.isfinite(got), finite) or not np.array_equal(
+        got[~finite], wanted[~finite], equal_nan=True
+    ):
+        return math.inf
+    if not finite.any():
+        return 0.0
+    scale = max(float(np.abs(wanted[finite]).max()), SMALLEST)
+    return float(np.abs(got[finite].astype("f8") - wanted[finite].astype("f8")).max()) / scale
 
 
 if __name__ == "__main__":

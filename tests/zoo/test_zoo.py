@@ -1,17 +1,18 @@
 """The fast part of the zoo: each is equal, by a check that shares nothing with the proof, or refused for its reason."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_runtime.cli import main
 from tests.zoo.entry import Entry, entries, weights_folder
+from tests.zoo.fresh import error
 
-HALF_PRECISION = 2e-3
-CLOSE = 1e-4  # of the largest value: far above what rounding does, far below what a wrong graph does
 ROOT = Path(__file__).parents[2]
 FAST = [one for one in entries() if one.fast]
 
@@ -25,14 +26,14 @@ def test_it_is_equal_or_refused_for_a_true_reason(
     monkeypatch.setenv("EDGE_ZOO", str(weights_folder()))
     output = tmp_path / f"{one.name}.edge"
     # one exporter: trying both is `make zoo`'s
-    exporter = () if "--opset" in one.flags else ("--exporter", "dynamo")
+    exporter = () if one.opset else ("--exporter", "dynamo")
     code = main(["export", one.source, *one.flags, *exporter, "-o", str(output), "--json"])
     document = json.loads(capsys.readouterr().out)
-    assert code == one.exit, document
     if one.verdict == "refused":
-        assert one.says in f"{document['what']} {document['hint']}"
+        assert one.as_refused(code, document), document
         assert not output.exists()
         return
+    assert code == 0, document
     checked = subprocess.run(
         [sys.executable, "-m", "tests.zoo.fresh", one.source, str(output)],
         cwd=ROOT,
@@ -40,8 +41,29 @@ def test_it_is_equal_or_refused_for_a_true_reason(
         check=True,
         timeout=120,
     )
-    limit = HALF_PRECISION if one.name == "half_weights" else CLOSE
-    assert json.loads(checked.stdout)["worst"] < limit
+    assert json.loads(checked.stdout)["worst"] < one.close
+
+
+@pytest.mark.parametrize(
+    ("got", "wanted", "expected"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], 0.0),
+        ([1.0, 2.1], [1.0, 2.0], 0.05),
+        ([1.0, np.nan], [1.0, 2.0], math.inf),
+        ([1.0, 2.0], [1.0, np.nan], math.inf),
+        ([1.0, np.inf], [1.0, -np.inf], math.inf),
+        ([np.nan, np.inf], [np.nan, np.inf], 0.0),
+        ([1.0], [1.0, 1.0], math.inf),
+    ],
+)
+def test_the_fresh_check_is_fooled_by_nothing(got: list[float], wanted: list[float], expected: float) -> None:
+    assert error(np.array(got), np.array(wanted)) == pytest.approx(expected)
+
+
+def test_the_fresh_check_wants_the_same_dtype_and_the_same_integers() -> None:
+    assert error(np.ones(2, "f4"), np.ones(2, "f8")) == math.inf
+    assert error(np.array([1, 2]), np.array([1, 3])) == math.inf
+    assert error(np.array([1, 3]), np.array([1, 3])) == 0
 
 
 def test_the_zoo_holds_the_kinds_and_traps_that_it_is_for() -> None:
@@ -50,3 +72,10 @@ def test_the_zoo_holds_the_kinds_and_traps_that_it_is_for() -> None:
     for kind in ("image CNN", "detector", "audio CNN", "LSTM", "transformer encoder", "GRU", "integer inputs", "any"):
         assert kind in kinds
     assert sum(not one.package for one in entries()) >= 10
+
+
+def test_each_trap_that_is_refused_names_why() -> None:
+    refused = [one for one in entries() if one.verdict == "refused"]
+    assert refused
+    for one in entries():
+        assert (one.verdict, bool(one.exit), bool(one.says)) in {("refused", True, True), ("equal", False, False)}
