@@ -8,7 +8,8 @@ Nothing of the verification is used: neither its cases nor its tolerances. What 
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,12 +23,11 @@ ROUNDS, STEPS = 6, 40
 SMALLEST = float(np.finfo(np.float32).tiny)
 SPREADS = (1.0, 30.0, 1e-3)  # of inputs without a declared range, in turns
 
-Arrays = dict[str, np.ndarray]
+Arrays = Mapping[str, np.ndarray]
 
 
-def main() -> None:
-    """Compare, and print one JSON document."""
-    entry, path = sys.argv[1:]
+def worst(entry: str, path: Path | str) -> float:
+    """Return the largest error of an artifact against its source, as a share of the largest value of its output."""
     source = open_source(SourceSpec(entry=entry))
     example = inputs_of(source, None, ())
     random = np.random.default_rng(20_261_128)
@@ -35,7 +35,7 @@ def main() -> None:
     with edge_runtime.load(path) as model:
         examples = {port.name: one.tensor.numpy() for port, one in zip(model.inputs, example, strict=True)}
 
-        def fresh(turn: int, sizes: dict[str, int]) -> Arrays:
+        def fresh(turn: int, sizes: dict[str, int]) -> dict[str, np.ndarray]:
             return {port.name: made(port, examples[port.name], sizes, turn, random) for port in model.inputs}
 
         for turn in range(ROUNDS):
@@ -51,7 +51,7 @@ def main() -> None:
                 errors += compared(carried(**step), answers, model.outputs)
                 named = dict(zip((port.name for port in model.outputs), answers, strict=True))
                 given = fresh(0, {}) | {taken: named[left] for taken, left in state.items()}
-    print(json.dumps({"worst": max(errors), "compared": len(errors)}))
+    return max(errors)
 
 
 def wanted(source: Source, given: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -78,7 +78,8 @@ def sizes_of(ports: Sequence[Port], turn: int, random: np.random.Generator) -> d
 def made(port: Port, like: np.ndarray, sizes: dict[str, int], turn: int, random: np.random.Generator) -> np.ndarray:
     """Return random values of an input: within its declared range, else of several spreads around zero."""
     shape = tuple(
-        sizes.get(size, like.shape[axis]) if isinstance(size, str) else size for axis, size in enumerate(port.shape)
+        size if isinstance(size, int) else sizes.get(str(size), usual)
+        for size, usual in zip(port.shape, like.shape, strict=True)
     )
     if like.dtype.kind == "b":
         return random.integers(0, 2, shape).astype(bool)
@@ -111,4 +112,4 @@ def error(got: np.ndarray, wanted: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps({"worst": worst(*sys.argv[1:])}))
