@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import comparison, contenders, runner
+from bench.errors import NotComparable
 from bench.report import terminal
 from edge_runtime import noise_floor, scenario_figures, summary
 from edge_runtime.artifact import Artifact, open_artifact
@@ -105,9 +106,16 @@ def compare(argv: list[str]) -> int:
     )
     parser.add_argument("before", metavar="A.json", type=Path, help="the earlier record")
     parser.add_argument("after", metavar="B.json", type=Path, help="the later one")
+    parser.add_argument("--allow-mismatch", action="store_true", help="show records that can't be compared")
     options = parser.parse_args(argv)
     console = Console.of(options)
     found = comparison.compare(options.before, options.after)
+    if found.obstacles and not options.allow_mismatch:
+        raise NotComparable(
+            f"not comparable: {'; '.join(found.obstacles)}",
+            f"{options.before} and {options.after}",
+            "measure both in the same way, or see them side by side, without a verdict, with --allow-mismatch",
+        )
     if not options.json:
         terminal.show_comparison(found, stream=sys.stdout, color=console.color)
     console.answer(found.to_document())

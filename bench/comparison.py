@@ -114,7 +114,9 @@ def _timed(name: str, figure: str, values: Sequence[Sequence[float]], *, margin:
 def _obstacles(one: Record, other: Record) -> list[str]:
     pairs = (
         ("machine", f"{one.machine.model} ({one.machine.key})", f"{other.machine.model} ({other.machine.key})"),
+        ("governor", _governors(one), _governors(other)),
         ("threads", one.config.threads, other.config.threads),
+        ("CPUs", _listed(one.config.cpus), _listed(other.config.cpus)),
         ("shapes", _shapes(one), _shapes(other)),
         ("scenario", one.config.scenario, other.config.scenario),
         ("rate", one.config.rate_per_s, other.config.rate_per_s),
@@ -127,8 +129,6 @@ def _obstacles(one: Record, other: Record) -> list[str]:
 def _differences(one: Record, other: Record, names: list[str]) -> list[str]:
     pairs: list[tuple[str, object, object]] = [
         ("board", one.board, other.board),
-        ("CPUs", _listed(one.config.cpus), _listed(other.config.cpus)),
-        ("governor", _governors(one), _governors(other)),
         ("kernel", one.machine.kernel, other.machine.kernel),
         ("libc", one.machine.libc, other.machine.libc),
     ]

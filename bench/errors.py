@@ -4,7 +4,8 @@
 
     EdgeError                           exit  leaves here
     ├─ UsageError   wrong flag or value    2  UnknownContender · UnknownBoard · SourceUnknown · ReportTooLarge
-    └─ InputError   a file we were given   3  SourceDiffers · BudgetError · NothingMatched
+    │                                      NotComparable
+    └─ InputError   a file we were given   3  SourceDiffers · BudgetError · NothingMatched · NoHistory
 
 The branches and the other leaves are `edge_runtime.errors`'.
 """
@@ -38,3 +39,11 @@ class BudgetError(InputError):
 
 class NothingMatched(InputError):
     """No budget is about anything in the records."""
+
+
+class NoHistory(InputError):
+    """No record of that artifact is where it was looked for."""
+
+
+class NotComparable(UsageError):
+    """Two records were taken in ways that differ, and nobody said that this is meant."""

@@ -52,6 +52,7 @@ VERBS = {
     "bench": Verb("contenders side by side, against PyTorch", "bench.cli:bench", "bench"),
     "compare": Verb("two records: what changed, and is it more than noise", "bench.cli:compare", "bench"),
     "gate": Verb("records against a budget, for CI: exit 1 where it is broken", "bench.commands.gate:gate", "bench"),
+    "history": Verb("the line of a figure over records, with its steps", "bench.commands.history:history", "bench"),
     "report": Verb("records as an offline page with charts, Markdown, CSV", "bench.commands.report:report", "bench"),
 }
 

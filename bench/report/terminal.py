@@ -44,10 +44,12 @@ def show(record: Record, *, contender: str, stream: TextIO, color: bool) -> None
 
 
 def show_comparison(found: Comparison, *, stream: TextIO, color: bool) -> None:
-    """Print why there is no verdict, if so, then the table, then what else differs between the two runs."""
+    """Print why there is no verdict, if so, then what else differs between the two runs, then the table."""
     console = _console(stream, color=color)
     for obstacle in found.obstacles:
         console.print(Text(f"not comparable: {obstacle}", style="bold"))
+    for difference in found.differences:
+        console.print(Text(f"different: {difference}", style="yellow"))
     if not found.changes:
         console.print(Text("no contender is in both records", style="bold"))
         return
@@ -56,8 +58,6 @@ def show_comparison(found: Comparison, *, stream: TextIO, color: bool) -> None:
     console.print(
         Text("memory comes from one launch a run: a difference, with no interval to judge it by", style="dim")
     )
-    for difference in found.differences:
-        console.print(Text(f"different: {difference}", style="yellow"))
 
 
 @contextmanager

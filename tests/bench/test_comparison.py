@@ -1,6 +1,6 @@
 """Two records, by hand: every verdict, and every reason to give none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +8,10 @@ import pytest
 
 from bench import compare
 from bench.comparison import Change
+from edge_runtime.cli import main
 from edge_runtime.errors import RecordError
 from edge_runtime.measured import Answers
-from edge_runtime.record import Launch, Record
+from edge_runtime.record import Record
 
 US = 1000
 
@@ -97,21 +98,19 @@ def test_other_differences_are_told_and_do_not_stop_the_comparison(raced: Record
     first = raced.contenders[0]
     changed = replace(first, engine="onnxruntime 9", artifact=replace(first.artifact, sha256="0" * 64))
 
-    def governed(launch: Launch) -> Launch:
-        return replace(launch, before=replace(launch.before, governor="powersave"))
-
     other = replace(
         raced,
         board="elsewhere",
+        machine=replace(raced.machine, kernel="another"),
         contenders=(changed, *raced.contenders[2:]),
-        launches=tuple(governed(launch) for launch in raced.launches if launch.contender != "waits_300us"),
+        launches=tuple(launch for launch in raced.launches if launch.contender != "waits_300us"),
         memory=tuple(reading for reading in raced.memory if reading.contender != "waits_300us"),
     )
     found = compare(raced, other)
     assert found.obstacles == ()
     assert [difference.partition(":")[0] for difference in found.differences] == [
         "board",
-        "governor",
+        "kernel",
         "edge's engine",
         "edge's artifact",
         "measured only before",
@@ -128,3 +127,23 @@ def test_a_file_that_is_no_record_is_refused(raced: Record, tmp_path: Path) -> N
     (tmp_path / "b.json").write_text('{"kind": "edge-artifact", "schema": 1}')
     with pytest.raises(RecordError, match="this is no record"):
         compare(raced, tmp_path / "b.json")
+
+
+def test_records_of_other_conditions_are_refused_unless_allowed(
+    make_record: Callable[..., Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = make_record()
+    governed = [replace(x, before=replace(x.before, governor="powersave")) for x in record.launches]
+    record.save(tmp_path / "a.json")
+    replace(record, launches=tuple(governed), machine=replace(record.machine, kernel="7")).save(tmp_path / "b.json")
+    words = ["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "not comparable: governor: unknown against powersave" in err
+    assert "--allow-mismatch" in err
+    assert main([*words, "--allow-mismatch"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "not comparable: governor: unknown against powersave"
+    assert lines[1] == "different: kernel: 6.1 against 7"
+    assert not [line for line in lines if "faster" in line or "slower" in line]
