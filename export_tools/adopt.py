@@ -19,7 +19,7 @@ from export_tools import graph_file
 from export_tools.candidate import Candidate, Proof, proven
 from export_tools.cases import made_example, ports_of
 from export_tools.convert import Written
-from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost, SourceError
+from export_tools.errors import ExportFailed, KernelMissing, OpsetUnavailable, ParityLost, SourceError
 from export_tools.foreign import Foreign, ForeignPort, axes_of, bring_in, rename, weights_of
 from export_tools.graph_file import size_of
 from export_tools.passes import MAX_WHOLE_BYTES
@@ -138,6 +138,8 @@ def adopted(proof: Proof, found: Adopted) -> Candidate:
     )
     try:
         return proven(proof, written, ADOPTED, why)
+    except KernelMissing:
+        raise
     except ExportFailed as problem:
         raise ExportFailed(problem.what, request.origin, "mend the file where it was made") from problem
     except ParityLost as problem:

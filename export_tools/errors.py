@@ -5,7 +5,8 @@
     EdgeError                           exit  leaves here
     ├─ Verdict      the honest answer: no  1  ParityLost
     ├─ InputError   a file we were given   3  SourceError (and of it, SourceLost, and of that OutOfMemory)
-    └─ Unsupported  cannot work here       5  ExportFailed (and of it, OperatorUnknown) · OpsetUnavailable · NoWheel
+    └─ Unsupported  cannot work here       5  ExportFailed (and of it, OperatorUnknown · KernelMissing) ·
+                                              OpsetUnavailable · NoWheel
 
 The branches and the other leaves are `edge_runtime.errors`'.
 """
@@ -56,6 +57,10 @@ class OperatorUnknown(ExportFailed):
 
     operator: str = ""
     place: str = ""
+
+
+class KernelMissing(ExportFailed):
+    """The target's onnxruntime has no kernel for an operator of the graph."""
 
 
 class OpsetUnavailable(UnsupportedModel):

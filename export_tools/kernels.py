@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, defs
 
 from export_tools import graph_file
-from export_tools.errors import ExportFailed, OpsetUnavailable
+from export_tools.errors import KernelMissing, OpsetUnavailable
 from export_tools.releases import Release, releases, table
 
 LEAST_OPSET = 7  # torch's exporters write nothing older
@@ -68,7 +68,7 @@ def refuse_missing(
     """Return how many kinds of operators a model has; raise for what a release can't run.
 
     places: lines of the user's code by type of operator, as `places_of` finds them.
-    Raises OpsetUnavailable for an opset or IR version that it doesn't read, ExportFailed naming the operators that it
+    Raises OpsetUnavailable for an opset or IR version that it doesn't read, KernelMissing naming the operators that it
     has no CPU kernel for, and the first release that has.
     """
     opsets = {entry.domain: entry.version for entry in model.opset_import}
@@ -88,7 +88,7 @@ def refuse_missing(
         lower = _lower_opset(missing, opset, release)
         another = "try another --exporter" if lower is None else f"ask for --opset {lower}"
         told = [str(replace(one, place=(places or {}).get(one.operator, ""))) for one in missing]
-        raise ExportFailed(
+        raise KernelMissing(
             f"onnxruntime {release.name} has no CPU kernel for {', '.join(told)}",
             where,
             f"{upgrade}, {another}, or compute it otherwise in forward",
