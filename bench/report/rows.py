@@ -119,7 +119,7 @@ def changes(found: Comparison) -> Sheet:
             gap = known[1] - known[0]
             remark = f"{'+' if gap >= 0 else '-'}{scaled(abs(gap), factor)} {unit}"
         values = (f"{scaled(value, factor)} {unit}" for value in (change.before, change.after))
-        verdict = change.verdict or "one launch each"
+        verdict = change.verdict or "one launch"
         rows.append(Row((change.contender, label, *values, remark, verdict), verdict != "invalid", change.verdict))
     columns = (("contender", ""), ("", ""), ("before", ""), ("after", ""), ("speed-up", "95 % interval"))
     return Sheet((*columns, ("verdict", "")), tuple(rows))

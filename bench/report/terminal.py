@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal, TextIO
 
 from rich.console import Console
@@ -10,12 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.comparison import NOT_COMPARABLE, Comparison
-from bench.report import rows
+from bench.report import rows, spread
 from edge_runtime.commands.measure import progress_line
 from edge_runtime.record import Record
 from edge_runtime.rounds import Progress as Told
 
-WIDTH = 100  # what the table needs; a narrower terminal wraps lines, which loses nothing
+WIDTH, LEAST = 80, 40  # where nobody says how wide; narrower terminals wrap lines, which loses nothing
+# columns that a narrow terminal does without, in this order
+SPARE = ("model", "cold start", "p90", "peak", "p99", "faster by")
+NARROW = {"speed-up": "speed-up"}  # headings that stay when their interval goes; the other has a name in it
 STYLES = {
     "faster": "green",
     "slower": "red",
@@ -35,7 +39,14 @@ def show(record: Record, *, contender: str, stream: TextIO, color: bool) -> None
     for sentence in rows.sentences(record, contender=contender):
         console.print(Text(sentence, style="bold"))
     console.print()
-    console.print(_table(rows.sheet(record, contender=contender)))
+    sheet, missing = _fitting(rows.sheet(record, contender=contender), console.width)
+    console.print(_table(sheet))
+    if missing:
+        console.print(Text(f"no room here for {', '.join(missing)}: see edge report, or --json", style="dim"))
+    console.print()
+    blocks = "utf" in (stream.encoding or "utf-8").lower()
+    for line in spread.spread(record, width=console.width, blocks=blocks):
+        console.print(Text(line), no_wrap=True, overflow="crop")
     console.print()
     for fact in rows.facts(record):
         console.print(Text(fact, style="dim"))
@@ -53,7 +64,7 @@ def show_comparison(found: Comparison, *, stream: TextIO, color: bool) -> None:
     if not found.changes:
         console.print(Text("no contender is in both records", style="bold"))
         return
-    console.print(_table(rows.changes(found)))
+    console.print(_table(_fitting(rows.changes(found), console.width)[0]))
     console.print()
     console.print(
         Text("memory comes from one launch a run: a difference, with no interval to judge it by", style="dim")
@@ -89,8 +100,47 @@ def _console(stream: TextIO, *, color: bool) -> Console:
     # rich's own no_color would still send bold and dim, and FORCE_COLOR would colour a file
     system: Literal["auto"] | None = "auto" if color else None
     console = Console(file=stream, color_system=system, highlight=False, force_terminal=stream.isatty())
-    console.width = max(console.width, WIDTH) if stream.isatty() else WIDTH
+    console.width = max(console.width, LEAST) if stream.isatty() else WIDTH
     return console
+
+
+def _fitting(sheet: rows.Sheet, width: int) -> tuple[rows.Sheet, tuple[str, ...]]:
+    """Return the sheet without what this width has no room for, and the names of the columns left out.
+
+    The speed-up's interval goes first: the sentences above the table tell it.
+    """
+    if _width(sheet) > width:
+        place = len(sheet.columns) - 2
+        heading = (NARROW.get(sheet.columns[place][0], "faster by"), "")
+        short = tuple(
+            replace(row, cells=(*row.cells[:place], row.cells[place].partition(" [")[0], *row.cells[place + 1 :]))
+            for row in sheet.rows
+        )
+        sheet = rows.Sheet(
+            (
+                *sheet.columns[:place],
+                heading,
+                *sheet.columns[place + 1 :],
+            ),
+            short,
+        )
+    missing = []
+    for spare in SPARE:
+        if _width(sheet) <= width:
+            break
+        kept = [index for index, (name, _) in enumerate(sheet.columns) if name != spare]
+        if len(kept) < len(sheet.columns):
+            missing.append(spare)
+            sheet = rows.Sheet(
+                tuple(sheet.columns[index] for index in kept),
+                tuple(replace(row, cells=tuple(row.cells[index] for index in kept)) for row in sheet.rows),
+            )
+    return sheet, tuple(missing)
+
+
+def _width(sheet: rows.Sheet) -> int:
+    lines = [*(tuple(max(column, key=len) for column in sheet.columns),), *(row.cells for row in sheet.rows)]
+    return sum(max(len(line[index]) for line in lines) + 2 for index in range(len(sheet.columns))) - 2
 
 
 def _table(sheet: rows.Sheet) -> Table:

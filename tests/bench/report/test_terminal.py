@@ -1,4 +1,4 @@
-"""What people see: aligned, within 100 columns, and without control codes where nobody reads them as colours."""
+"""What people see: aligned, within 80 columns, and without control codes where nobody reads them as colours."""
 
 import io
 import os
@@ -27,9 +27,10 @@ def shown(record: Record) -> list[str]:
 def test_piped_text_is_plain_aligned_and_fits(raced: Record) -> None:
     lines = shown(raced)
     assert "\x1b" not in "".join(lines)
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= 80
     header = next(line for line in lines if line.startswith("contender"))
-    rows = [line for line in lines if line.startswith(("waits_", "adds_one "))]
+    table = lines[lines.index(header) :]  # a sentence above it may wrap before such a name
+    rows = [line for line in table if line.startswith(("waits_", "adds_one "))][:3]
     column = header.index("verdict")
     assert [(line[column - 1], line[column:].strip()) for line in rows] == [
         (" ", "faster"),
@@ -51,9 +52,9 @@ def test_a_comparison_fits_and_names_what_differs(raced: Record) -> None:
     terminal.show_comparison(compare(raced, raced), stream=stream, color=True)
     text = stream.getvalue()
     assert "\x1b" not in text
-    assert max(map(len, text.splitlines())) <= 100
+    assert max(map(len, text.splitlines())) <= 80
     assert "memory, model" in text
-    assert "one launch each" in text
+    assert "one launch" in text
 
 
 def test_progress_is_silent_where_nobody_watches() -> None:
