@@ -15,7 +15,7 @@ from edge_runtime.errors import InvalidModel, UnsupportedModel
 from edge_runtime.npz import Array
 from export_tools import bare_runtime, throwaway
 from export_tools.cases import Case
-from export_tools.errors import NoWheel, SourceLost
+from export_tools.errors import NoWheel, ParityLost, SourceLost
 from export_tools.noise import Answers, Granted
 from export_tools.torch_process import TorchProcess
 from export_tools.verify import OPTIMISED, STORED, Verification, departed, held, threads
@@ -90,8 +90,16 @@ def proven(
             progress=progress,
         )
         if found.wrong:
-            raise departed(found, cases, model, f"{where}, in {opened.engine}")
+            raise elsewhere(departed(found, cases, model, where), opened.engine)
     return Proven(opened.version, len(cases), found.worst.difference.ratio)
+
+
+def elsewhere(problem: ParityLost, engine: str) -> ParityLost:
+    """Return the error for answers that departed in another engine: tracing is not to blame for these."""
+    hint = f"try another --opset or --exporter, or have another release there than {engine}"
+    told = ParityLost(problem.what, f"{problem.where}, in {engine}", hint)
+    told.failing = problem.failing
+    return told
 
 
 def replayed(

@@ -166,7 +166,8 @@ def _against_source(
                 more = doubts.search(model, proof) if other is None else 0
             except ParityLost as problem:
                 # what explains a failure runs in this process's own runtime, which is not the one that failed
-                raise doubts.explained(problem) if other is None else problem from problem
+                error = doubts.explained(problem) if other is None else prove.elsewhere(problem, other.engine)
+                raise error from problem
             told.says(f"worst error {proof.worst.difference.ratio:.1%} of its tolerance; {more} more inputs searched")
     return Reverified(
         artifact=artifact,
@@ -204,7 +205,8 @@ def _against_goldens(
             progress=told.step,
         )
         if found.wrong:
-            raise departed(found, cases, model, str(artifact.path))
+            problem = departed(found, cases, model, str(artifact.path))
+            raise problem if other is None else prove.elsewhere(problem, other.engine)
         told.says(f"worst error {found.worst.difference.ratio:.1%} of its tolerance")
     return Reverified(
         artifact=artifact,

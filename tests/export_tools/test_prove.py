@@ -179,6 +179,8 @@ def test_wrong_answers_and_failures_of_a_case_are_a_lost_proof(opened: Opened, t
     with pytest.raises(ParityLost, match="1 of 1 outputs differ") as caught:
         prove_it(ready)
     assert caught.value.where == "tiny.edge, in onnxruntime 9.9.1"
+    assert "another release there than onnxruntime 9.9.1" in caught.value.hint
+    assert caught.value.failing is not None
     shutil.rmtree(tmp_path / "runtime of a test/onnxruntime")
     put(tmp_path / "runtime of a test", "onnxruntime", fake(running="raise RuntimeError('no kernel')"))
     with pytest.raises(ParityLost, match=r"onnxruntime fails: onnxruntime 9\.9\.1: RuntimeError: no kernel"):
