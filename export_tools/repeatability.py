@@ -82,7 +82,14 @@ class Forward:
         registered = [one for one in changed if is_registered(one)]
         if registered:
             raise keeps_state(registered, "the answers to the example are the same this time", self.where)
-        return Repeated(second, (*notes, *([f"{seen.widening}: was it meant?"] if seen.widening else ())))
+        if seen.widening:
+            notes.append(f"{seen.widening}: was it meant?")
+        if _numbers_drawn() != drawn:
+            # no error: layer dropping draws in eval mode too, and then asks whether it is training
+            notes.append(
+                "forward draws numbers by Python's random or numpy.random, and is exported as if they decided nothing"
+            )
+        return Repeated(second, tuple(notes))
 
     def refuse_random(self) -> None:
         """Raise SourceError when forward draws numbers that reach its answers: for another dtype than `repeated` saw.

@@ -1,10 +1,13 @@
 """What a module does beside computing its outputs from its inputs, found by calling it twice."""
 
+import random
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -96,6 +99,17 @@ def test_numbers_drawn_behind_torchs_back_are_found_by_the_answers_and_named(tra
     with pytest.raises(SourceError, match=r"answers differently at each call: the same input gives output\[") as caught:
         repeated(traps.PythonsNoise())
     assert "Python's random or numpy.random" in caught.value.hint
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand], ids=["random", "numpy"])
+def test_numbers_drawn_behind_torchs_back_that_change_nothing_this_time_are_told(draw: Callable[[], float]) -> None:
+    class Rarely(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * (2 if draw() > 1e-9 else 3)
+
+    notes = repeated(Rarely()).notes
+    assert len(notes) == 1
+    assert "draws numbers by Python's random or numpy.random" in notes[0]
 
 
 def test_a_buffer_that_changes_in_forward_is_named_with_both_answers(traps: ModuleType) -> None:
