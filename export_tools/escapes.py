@@ -1,4 +1,4 @@
-"""Values that a forward hands to NumPy, or to whatever takes an array, where no exporter can follow. A torch door.
+"""Values that a forward hands to NumPy, Python or C code by its memory, where no exporter can follow. A torch door.
 
 What becomes of them there (a number to decide by, a table to look up) is a constant in a traced graph. The TorchScript
 tracer does not mind; whether it matters is seen by whether the values differ from one input to the next.
@@ -10,18 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
 from export_tools.op_trace import Operation, place_of_frame
 
-LEAVING = (torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist)
+LEAVING = (
+    torch.Tensor.numpy,
+    torch.Tensor.__array__,
+    torch.Tensor.tolist,
+    torch.Tensor.data_ptr,
+    torch.Tensor.__dlpack__,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Escape:
-    """One tensor that became an array or a list, at ``model.py:12``. digest: of its values."""
+    """One tensor that became an array, a list or an address, at ``model.py:12``. digest: of its values."""
 
     place: str
     digest: int
@@ -48,7 +53,7 @@ class Escapes(TorchFunctionMode):
         given = func(*args, **(kwargs or {}))
         if func in LEAVING:
             place = place_of_frame(sys._getframe(1))  # noqa: SLF001 - as in `op_trace`
-            self.found.append(Escape(place, _digest(given)))
+            self.found.append(Escape(place, _digest(args[0])))
             if self._operations is not None:
                 self._operations.append(Operation(f"python.{func.__name__}", place, reads=True))
         return given
@@ -63,5 +68,5 @@ def departure(one: Sequence[Escape], other: Sequence[Escape]) -> str | None:
     return longer[min(len(one), len(other))].place if len(one) != len(other) else None
 
 
-def _digest(given: Any) -> int:  # noqa: ANN401 - an array, or a list of lists of numbers
-    return zlib.crc32(np.ascontiguousarray(given).tobytes())
+def _digest(tensor: torch.Tensor) -> int:
+    return zlib.crc32(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

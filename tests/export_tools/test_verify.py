@@ -152,6 +152,19 @@ def test_a_case_where_all_cancels_does_not_excuse_the_others() -> None:
     assert first["y"].tolerance.abs == pytest.approx(FACTOR * 3e-8, rel=1e-3)
 
 
+def test_a_case_that_rounds_far_more_than_the_others_does_not_excuse_them(model: Model) -> None:
+    quiet = answers(X, X.astype(np.float64) * (1 + 2e-6))
+    loud = answers(X, X.astype(np.float64) * (1 + 5e-3))  # below what makes a case ill-conditioned by itself
+    *others, last = tolerances([quiet] * 5 + [loud])
+    assert all(one["y"].relative < 1e-4 for one in others)
+    assert last["y"].relative > FACTOR * 4e-3
+    assert profile([quiet] * 5).including(loud).grants(quiet)["y"].relative < 1e-4
+    off = answers(X * np.float32(1.01), X.astype(np.float64) * 1.01)
+    cases = [case(str(index), -X) for index in range(6)]
+    with pytest.raises(ParityLost, match="1 of 6 outputs differ; the worst is y of the case 4"):
+        verify(model(), cases, [*[quiet] * 4, off, loud], threads=1, where="here")
+
+
 def test_a_large_value_beside_a_small_one_excuses_nothing_there(model: Model) -> None:
     mixed = np.array([[1e8, 0.07, -3.0], [4e7, 0.5, 2.0]], np.float32)
     proof = verify(model(), [case("real", -mixed)], [answers(mixed)], threads=1, where="here")
