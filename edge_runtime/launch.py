@@ -32,6 +32,7 @@ from edge_runtime.tree import Tree
 
 MAX_ANSWER_BYTES = 16 * 2**20  # 2,000 samples take 20 KB; whatever sends more is not our worker
 CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS}  # what libraries do that don't look at what malloc returns
+LEAVE_S = 60.0  # torch and its compiler take ten seconds to tear down where the machine is busy
 TAIL_BYTES = 2000  # of a dead worker's stderr, shown in the error
 
 
@@ -87,7 +88,7 @@ def run_worker(
                 process.stdin.write(line.encode())
                 process.stdin.flush()
             events = _read_events(process.stdout, time.monotonic() + timeout_s, timeout_s, where, log)
-            status = process.wait(timeout=10)
+            status = process.wait(timeout=LEAVE_S)
             if status != 0 or "end" not in events:
                 raise _lost(status, where, _tail(log), oom_killed=oom_kills(Tree()) > killed_before)
         except subprocess.TimeoutExpired as problem:

@@ -124,7 +124,7 @@ def test_one_whose_process_dies_at_once_is_lost_and_the_others_go_on(tiny_edge: 
 
 
 def test_one_that_was_skipped_stays_so_when_the_run_is_resumed(tiny_edge: Path, ledger: Path) -> None:
-    entries = [entry(tiny_edge, ledger, "a"), entry(tiny_edge, ledger, "b", skip="memory")]
+    entries = [entry(tiny_edge, ledger, "a"), replace(entry(tiny_edge, ledger, "b", skip="warm"), warm=True)]
     first = conduct(entries, Plan(rounds=1), board="local")
     record = conduct(entries, Plan(rounds=3), board="local", resume=first)
     assert [launch.round for launch in record.launches_of("a")] == [0, 1, 2]
