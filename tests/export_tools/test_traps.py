@@ -78,11 +78,8 @@ def test_a_forward_that_prints_is_no_matter_and_one_that_leaves_is_told(requeste
     assert [path.name for path in tmp_path.iterdir()] == ["a.edge"]
 
 
-@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
-def test_inputs_and_outputs_may_be_called_as_weights_and_inner_values_are(
-    requested: Requested, tmp_path: Path, exporter: str
-) -> None:
-    names: dict[str, Any] = {"input_names": ("weights",), "output_names": ("add",), "exporter": exporter}
+def test_inputs_and_outputs_may_be_called_as_weights_and_inner_values_are(requested: Requested, tmp_path: Path) -> None:
+    names: dict[str, Any] = {"input_names": ("weights",), "output_names": ("add",)}
     exported = run(requested("linear", tmp_path / "a.edge", dynamic=("weights:0=bias",), **names))
     manifest = exported.artifact.manifest
     assert [(port.name, port.shape) for port in (*manifest.inputs, *manifest.outputs)] == [
@@ -91,11 +88,8 @@ def test_inputs_and_outputs_may_be_called_as_weights_and_inner_values_are(
     ]
 
 
-@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
-def test_an_input_may_be_an_output_and_a_tensor_two_of_them(
-    requested: Requested, tmp_path: Path, exporter: str
-) -> None:
-    exported = run(requested("traps.py:passes_on", tmp_path / "a.edge", dynamic=("x:0=rows",), exporter=exporter))
+def test_an_input_may_be_an_output_and_a_tensor_two_of_them(requested: Requested, tmp_path: Path) -> None:
+    exported = run(requested("traps.py:passes_on", tmp_path / "a.edge", dynamic=("x:0=rows",)))
     with load(exported.artifact.path) as model:
         x, mask = np.ones((2, 3), np.float32), np.array([[True, False, False]])
         got = model(x=x, mask=mask)
