@@ -6,13 +6,14 @@ from bench.report import overview
 from edge_runtime import files
 from edge_runtime.console import Console, verb_parser
 from edge_runtime.errors import UsageError
-from edge_runtime.record import load_record
+from edge_runtime.record import Record, load_record
 
 EXAMPLES = (
     "edge report record.json -o report.html",
     "edge report one-thread.json two-threads.json -o report.html",
     "edge report record.json --format md",
 )
+SVG_WIDTH = 720  # pixels, what a README has room for
 SUFFIXES = {".html": "html", ".htm": "html", ".md": "md", ".csv": "csv"}
 
 
@@ -24,12 +25,15 @@ def report(argv: list[str]) -> int:
     parser.add_argument("records", metavar="RECORD.json", type=Path, nargs="+", help="what edge bench or measure kept")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="where to; Markdown and CSV may go to stdout")
     parser.add_argument("--format", choices=("html", "md", "csv"), help="otherwise by the output's suffix; else html")
+    parser.add_argument("--svg", metavar="DIR", type=Path, help="also the charts of the first record as SVG files")
     parser.add_argument("--force", action="store_true", help="replace the output")
     options = parser.parse_args(argv)
     console = Console.of(options)
     output: Path | None = options.output
     suffix = "" if output is None else output.suffix.lower()
     kind: str = options.format or SUFFIXES.get(suffix, "html")
+    if options.svg is not None and not options.svg.is_dir():
+        raise UsageError("no such folder", str(options.svg), "make it first: mkdir")
     if output is None and kind == "html":
         raise UsageError("a page needs a file", "edge report", "give one with -o report.html, or --format md or csv")
     if output is not None:
@@ -42,6 +46,8 @@ def report(argv: list[str]) -> int:
     else:
         table = overview.overview([record for _, record in records])
         text = overview.markdown(table) if kind == "md" else overview.comma_separated(table)
+    if options.svg is not None:
+        _draw(records[0][1], options.svg)
     if output is None:
         if not options.json:
             console.say(text.rstrip("\n"))
@@ -53,3 +59,11 @@ def report(argv: list[str]) -> int:
         | ({"text": text} if output is None else {"bytes": len(text.encode())})
     )
     return 0
+
+
+def _draw(record: Record, folder: Path) -> None:
+    """Write one file a chart, of its first panel, replacing those of an earlier report."""
+    from bench.report import charts, vega  # noqa: PLC0415 - bring Altair and Vega
+
+    for figure in charts.figures(record, contender=overview.own_of(record)):
+        files.write_whole(folder / f"{figure.key}.svg", vega.svg(figure.panels[0], width=SVG_WIDTH).encode())

@@ -56,7 +56,7 @@ def _spec(chart: Any, height: int | None = None) -> dict[str, Any]:  # noqa: ANN
 
 
 def _legend() -> Any:  # noqa: ANN401 - Altair's types are its own
-    return alt.Legend(orient="top", title=None, columns=3, labelLimit=LABEL_WIDTH)
+    return alt.Legend(orient="top", title=None, columns=2, labelLimit=LABEL_WIDTH)
 
 
 def _color(names: list[str]) -> Any:  # noqa: ANN401 - Altair's types are its own

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -154,3 +155,20 @@ def test_a_record_of_200_mb_is_refused_unread(tmp_path: Path, capsys: pytest.Cap
     os.truncate(tmp_path / "r.json", 200 * 10**6)
     assert main(["report", str(tmp_path / "r.json"), "--format", "csv"]) == 3
     assert "larger than the 67108864 bytes allowed here" in capsys.readouterr().err
+
+
+def test_charts_are_drawn_as_svg_files_the_same_each_time(
+    make_record: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_record({"edge": 100.0, HOSTILE: 300.0}).save(tmp_path / "r.json")
+    words = ["report", str(tmp_path / "r.json"), "--format", "md", "--svg", str(tmp_path / "charts")]
+    assert main(words) == 2
+    assert "no such folder" in capsys.readouterr().err
+    (tmp_path / "charts").mkdir()
+    assert main(words) == 0
+    first = {path.name: path.read_bytes() for path in (tmp_path / "charts").iterdir()}
+    assert "speedups.svg" in first
+    assert [name for name, content in first.items() if b"<script" in content or b"<img" in content] == []
+    assert ET.fromstring(first["speedups.svg"]).attrib["width"].startswith("7")
+    assert main(words) == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "charts").iterdir()} == first
