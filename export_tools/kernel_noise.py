@@ -52,6 +52,8 @@ RULES: Mapping[str, Rule] = {
 class KernelNoise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
     """Moves results while it is entered, the same way each time. met: whether there was any that it moves."""
 
+    supports_higher_order_operators = True  # torch.cond passes as it is, and what its branch runs is met
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.met = False

@@ -202,7 +202,7 @@ def test_indices_may_differ_where_values_are_equal_and_such_a_case_is_no_golden_
 
 
 def test_both_reasons_are_told_when_no_exporter_can(requested: Requested, tmp_path: Path) -> None:
-    with pytest.raises(ExportFailed, match=r"dynamo: .+eigh.*; torchscript: .+eig") as caught:
+    with pytest.raises(ExportFailed, match=r"\(torchscript: .+eig.*; dynamo: .+eigh\)") as caught:
         run(requested("spectrum", tmp_path / "a.edge", exporter="auto"))
     assert caught.value.exit_code == 5
     assert "\n" not in str(caught.value)
