@@ -76,8 +76,6 @@ def open_file(request: ExportRequest, child: TorchProcess, work: Path) -> Adopte
     both = {port.name for port in inputs} & {port.name for port in outputs}
     if both:
         raise UsageError(f"{', '.join(sorted(both))} is an input and an output", "--output-names", "name them apart")
-    if request.keep_opset and request.target is not None and foreign.opset > request.target.release.opset:
-        request = replace(request, opset=request.target.release.opset, keep_opset=False)
     request = replace(
         request,
         opset=_opset(foreign, request),
