@@ -79,7 +79,8 @@ class Exporting:
                 said = None if command["allow_frozen"] else reason
                 seconds = time.monotonic() - begin - sum(traced)
                 return {"failed": said, "branches": frozen, "path": command["path"], "seconds": seconds}
-            decisive = self._decisive_sizes(args, kwargs, axes) if frozen and axes else []
+            # the dynamo exporter may keep the example's side of a size's comparison without a word
+            decisive = self._decisive_sizes(args, kwargs, axes) if axes and (frozen or options["dynamo"]) else []
         except (KeyboardInterrupt, Unwritable):
             raise
         except BaseException as problem:

@@ -25,6 +25,7 @@ from export_tools.verify import Row, Runner, Tied, judged
 SEARCHED, MAX_SEARCHED_ELEMENTS = 24, 1 << 23
 MAX_KNOWN_BYTES = 2**21  # of an answer that is kept for the next graph: all of them together stay below 50 MiB
 SHRINKING = 80  # trials that a failing input is worth: seconds, even for a large network
+FEW_SIZES = 64
 OFTEN = 0.6  # how often a searched input has the sizes of the example, the rest have other ones
 
 Inputs = Mapping[str, Array]
@@ -108,7 +109,10 @@ class Trial:
 def at_sizes(
     example: Inputs, ports: Sequence[Port], dynamic: Sequence[DynamicAxis], decisive: Sequence[int], *, seed: int
 ) -> Iterator[Case]:
-    """Yield inputs at the sizes that a forward decides by, and beside them: each dimension by itself, as allowed."""
+    """Yield inputs at the sizes that a forward decides by, and beside them: each dimension by itself, as allowed.
+
+    Of a dimension that may have few sizes (`FEW_SIZES`), and small inputs at all of them, every one.
+    """
     shown = {
         name: size
         for port in ports
@@ -117,7 +121,7 @@ def at_sizes(
     }
     for name, axis in {axis.name: axis for axis in dynamic}.items():
         near = {size + step for size in decisive for step in (-axis.step, 0, axis.step)}
-        for size in sorted(one for one in near if axis.allows(one)):
+        for size in sorted(one for one in near | _every(axis, shown, example, ports) if axis.allows(one)):
             sizes = {**shown, name: size}
             shapes = {port.name: sized(port, example[port.name].shape, sizes) for port in ports}
             random = np.random.default_rng(
@@ -126,6 +130,17 @@ def at_sizes(
             if sum(map(math.prod, shapes.values())) <= MAX_SEARCHED_ELEMENTS:
                 made = {port.name: _values(port, example[port.name], shapes[port.name], random) for port in ports}
                 yield Case(f"decisive-{name}-{size}", made, {name: size})
+
+
+def _every(axis: DynamicAxis, shown: Mapping[str, int], example: Inputs, ports: Sequence[Port]) -> set[int]:
+    """Return all sizes of a dimension, where they are few and cheap: a table of sizes in forward hides nowhere."""
+    if axis.high is None or (axis.high - axis.low) // axis.step >= FEW_SIZES:
+        return set()
+    every = range(axis.low, axis.high + 1, axis.step)
+    elements = sum(
+        math.prod(sized(port, example[port.name].shape, {**shown, axis.name: size})) for size in every for port in ports
+    )
+    return set(every) if elements <= MAX_SEARCHED_ELEMENTS else set()
 
 
 def searched(example: Inputs, ports: Sequence[Port], dynamic: Sequence[DynamicAxis], *, seed: int) -> Iterator[Case]:

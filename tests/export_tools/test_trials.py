@@ -36,12 +36,20 @@ def test_searched_values_stay_within_what_was_declared() -> None:
 
 
 def test_sizes_that_a_forward_decides_by_are_tried_with_their_neighbours_as_allowed() -> None:
-    found = list(at_sizes(EXAMPLE, PORTS, BATCH, [2, 30, 65], seed=0))
+    many = (parse_dynamic("x:0=batch:2..640/2"),)
+    found = list(at_sizes(EXAMPLE, PORTS, many, [2, 30, 641], seed=0))
     assert [case.name for case in found] == [f"decisive-batch-{size}" for size in (2, 4, 28, 30, 32)]
     assert [case.inputs["x"].shape for case in found] == [(size, 6) for size in (2, 4, 28, 30, 32)]
     assert found[0].sizes == {"batch": 2}
-    assert list(at_sizes(EXAMPLE, PORTS, BATCH, [], seed=0)) == []
+    assert list(at_sizes(EXAMPLE, PORTS, many, [], seed=0)) == []
     assert list(at_sizes(EXAMPLE, PORTS, (parse_dynamic("x:0=batch"),), [10**9], seed=0)) == []
+
+
+def test_every_size_is_tried_where_they_are_few_and_cheap() -> None:
+    found = list(at_sizes(EXAMPLE, PORTS, BATCH, [], seed=0))
+    assert [case.inputs["x"].shape[0] for case in found] == list(range(2, 65, 2))
+    large = {**EXAMPLE, "x": np.zeros((4, 1 << 16), np.float32)}
+    assert list(at_sizes(large, ports_of(large, BATCH), BATCH, [], seed=0)) == []
 
 
 def test_a_large_network_is_searched_less() -> None:
