@@ -15,6 +15,7 @@ from export_tools.request import ExportRequest
 from export_tools.stages import stage
 from export_tools.torch_process import TorchProcess
 
+NOT_TRIED = "of a model this large the other exporter is not tried, for its memory"
 Failure = tuple[str, EdgeError]  # an exporter and why it was not the one
 
 
@@ -76,7 +77,7 @@ class Attempts:
 
 
 def proven_best(proof: Proof, attempts: Attempts) -> Candidate:
-    """Return the best model that is proven; raise one error for all exporters when none is."""
+    """Return the best model that is proven, of a large one the first; raise one error for all when none is."""
     request, opened = proof.request, attempts.opened
     found: list[Candidate] = []
     failures: list[Failure] = []
@@ -85,6 +86,8 @@ def proven_best(proof: Proof, attempts: Attempts) -> Candidate:
             found.append(converted(proof, attempts.child_of(exporter), exporter, "asked for"))
         except (ExportFailed, OpsetUnavailable, ParityLost, SourceLost) as problem:
             failures.append((exporter, problem))
+        if found and opened.is_large:
+            break  # the other exporter may need several times the model's memory, and what is there is proven
     if not found:
         # once: the others' failures have the same input, which one file can hold
         first_wrong = next(
@@ -95,6 +98,9 @@ def proven_best(proof: Proof, attempts: Attempts) -> Candidate:
         raise combined(request, reasons, opened.dtype_hint)
     if failures:
         why = "; ".join(f"{exporter} failed: {problem.what}" for exporter, problem in failures)
+        return replace(found[0], conversion=replace(found[0].conversion, why=why))
+    if len(found) == 1 and len(attempts.exporters) > 1:
+        why = f"it verifies; {NOT_TRIED}"
         return replace(found[0], conversion=replace(found[0].conversion, why=why))
     if len(found) == 1:
         return found[0]

@@ -14,6 +14,7 @@ import pytest
 from edge_runtime import check, load, open_artifact
 from edge_runtime.errors import InputError, OutputExists, Unwritable
 from export_tools import ExportRequest, export
+from export_tools.attempts import NOT_TRIED
 from export_tools.errors import ExportFailed, OpsetUnavailable, ParityLost, SourceError
 from export_tools.pipeline import Exported, run
 from export_tools.remembered import recall
@@ -381,3 +382,15 @@ def test_the_manifest_holds_nothing_that_is_not_json(linear: Exported) -> None:
     assert proof["worst_abs"] == max(row.difference.max_abs for row in linear.verification.rows)
     assert 100 < proof["snr_db"] < 200
     assert SourceSpec(entry="a.py:b").cwd == str(Path.cwd())
+
+
+def test_of_a_large_model_the_second_exporter_is_not_tried(
+    requested: Requested, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export_tools.reference.MAX_AT_ONCE_BYTES", 10)
+    told: list[str] = []
+    exported = run(
+        requested("linear", tmp_path / "a.edge", exporter="auto"), progress=lambda stage: told.append(stage.detail)
+    )
+    assert exported.conversion.why == f"it verifies; {NOT_TRIED}"
+    assert not any("torchscript" in detail for detail in told)
