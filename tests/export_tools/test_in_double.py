@@ -79,7 +79,7 @@ def test_the_noise_of_a_module_that_is_half_inside_is_measured_and_not_guessed(
     }
     worker = Worker(opening, lambda _: None)
     worker.describe(opening)
-    paths = {part: str(tmp_path / f"{part}.npz") for part in ("outputs", "precise")}
+    paths = {part: str(tmp_path / f"{part}.npz") for part in ("outputs", "precise", "shaken")}
     told = worker.answer({**paths, "inputs": opening["example_out"], "compare": "none"})
     assert told["precise"]
     plain, precise = (npz.read(Path(paths[part]))["0"] for part in ("outputs", "precise"))
