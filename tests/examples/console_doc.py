@@ -89,9 +89,9 @@ def difference(command: Command, printed: str) -> str:
 
 def masked(line: str) -> str:
     """Return a line without its figures, without what depends on which of two models was faster, and single-spaced."""
-    if re.match(r"(choose|exporter|why) ", line):
-        return line.partition(" ")[0]
-    return " ".join(_FIGURE.sub("#", line).split())
+    if found := re.match(r"(choose|exporter|why|passes|operators|worst error) ", line):
+        return found[1]
+    return " ".join(_FIGURE.sub("#", re.sub(r"\b(dynamo|torchscript)\b", "#", line)).split())
 
 
 def rewritten(page: str, folder: Path) -> str:
