@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from export_tools import reduction_noise
+from export_tools.dispatch_mode import DispatchMode
 from export_tools.op_trace import named_arguments
 
 # Half of the largest error against float64 that onnxruntime 1.32 shows on x86-64 over a dense grid of -30..30; `noise`
@@ -49,31 +49,27 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-class KernelNoise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
-    """Moves results while it is entered, the same way each time. met: whether there was any that it moves."""
+class KernelNoise(DispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+    """Moves results while it is entered, the same way each time. met: whether there was any that it moves.
 
-    supports_higher_order_operators = True  # torch.cond passes as it is, and what its branch runs is met
+    ``torch.cond`` passes as it is, and what its branch runs is met.
+    """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.met = False
         self._random = torch.Generator().manual_seed(0)
 
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401 - an operator, and whatever it takes and gives
-        _types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - as above
+    def operator(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as `DispatchMode.operator`
+        """Return what an operator gives, moved by what onnxruntime's kernel may be off."""
         packet = getattr(func, "overloadpacket", None)
         name = str(getattr(packet, "__name__", "")).removesuffix("_")
         if name in reduction_noise.RULES:
-            return self._summed(name, func, args, kwargs or {})
+            return self._summed(name, func, args, kwargs)
         rule = RULES.get(name)
         # in place, what it was given is gone afterwards
         given = args[0].clone() if rule is not None and args and isinstance(args[0], torch.Tensor) else None
-        found = func(*args, **(kwargs or {}))
+        found = func(*args, **kwargs)
         if rule is None or given is None or not isinstance(found, torch.Tensor) or not found.is_floating_point():
             return found
         self.met = True

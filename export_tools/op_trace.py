@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from export_tools.dispatch_mode import DispatchMode
 from export_tools.unsupported import plain
 
 # Whose lines are nobody's to change: torch with what it computes with, this package, and Python's own library
@@ -70,28 +70,21 @@ class Call:
         return _tensors(_pytree.tree_leaves(self.result))
 
 
-class OpTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+class OpTrace(DispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
     """Records while it is entered; `called` is told what each operator was given and gave, and may keep it.
 
     Composite operators are seen as the parts they have on this machine. ``torch.cond`` is one operator, whichever of
     its branches runs: an exporter keeps both.
     """
 
-    supports_higher_order_operators = True
-
     def __init__(self, called: Callable[[Call], None] | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.operations: list[Operation] = []
         self._called = called
 
-    def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401 - an operator, and whatever it takes and gives
-        _types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - as above
-        found = func(*args, **(kwargs or {}))
+    def operator(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as `DispatchMode.operator`
+        """Return what an operator gives, and record it."""
+        found = func(*args, **kwargs)
         leaves = _pytree.tree_leaves((args, kwargs))
         tags = getattr(func, "tags", ())
         operation = Operation(
@@ -105,18 +98,12 @@ class OpTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leav
             self._called(
                 Call(
                     operation,
-                    named_arguments(func, args, kwargs or {}),
+                    named_arguments(func, args, kwargs),
                     found,
                     torch.Tag.nondeterministic_seeded in tags,
                 )
             )
         return found
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
-        if any("." not in operation.kind for operation in self.operations):
-            # a higher-order operator compiles itself; what it compiled beneath us breaks its next call
-            torch._dynamo.reset()  # noqa: SLF001 - documented, below an underscore
 
 
 def departure(one: Sequence[Operation], other: Sequence[Operation], *, numbers: bool = False) -> str | None:
