@@ -84,4 +84,6 @@ def test_a_branch_that_is_hidden_in_numpy_is_refused_though_no_case_takes_it(
 
 
 def test_a_constant_that_goes_through_numpy_exports(requested: Requested, tmp_path: Path) -> None:
-    run(requested("traps.py:looks_up", tmp_path / "a.edge", exporter="torchscript"))
+    exported = run(requested("traps.py:looks_up", tmp_path / "a.edge", exporter="torchscript"))
+    assert exported.verification.wrong == ()
+    assert exported.artifact.path.is_dir()

@@ -128,6 +128,8 @@ def test_a_random_operator_in_the_graph_is_refused_wherever_it_is() -> None:
 def test_a_random_operator_that_reaches_no_output_is_no_matter() -> None:
     noise = helper.make_node("RandomNormalLike", ["x"], ["n"])
     refuse_random(graph(noise, helper.make_node("Relu", ["x"], ["y"])), "here")
+    with pytest.raises(ParityLost, match="RandomNormalLike"):  # the same node, where it does
+        refuse_random(graph(noise, helper.make_node("Relu", ["n"], ["y"])), "here")
 
 
 @pytest.mark.parametrize(("switch", "draws"), [("on", True), ("off", False), ("", False), ("an input", True)])
