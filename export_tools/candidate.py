@@ -15,7 +15,6 @@ from export_tools.errors import ExportFailed, ParityLost, leaves_torch
 from export_tools.explain import Investigation
 from export_tools.graph_file import size_of
 from export_tools.kernels import places_of, refuse_missing
-from export_tools.noise import is_precise, profile
 from export_tools.passes import SHAPES, Pass, Passed, apply
 from export_tools.postprocess import refuse_labels
 from export_tools.random_nodes import refuse_random
@@ -89,17 +88,7 @@ def prepared(
     refuse_unlike(request.state, opened.inputs, outputs)
     if request.labels is not None:
         refuse_labels(request.labels, opened.classes, outputs)
-    doubts = Investigation(
-        request=request,
-        opened=opened,
-        reference=reference,
-        profile=profile(answered.answers),
-        precise=is_precise(answered.answers),
-        nested=answered.nested,
-        work=work,
-        threads=threads(),
-        replay=replay,
-    )
+    doubts = Investigation.of(request, opened, reference, answered, work=work, replay=replay)
     proof = Proof(
         request=request,
         inputs=opened.inputs,

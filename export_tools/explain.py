@@ -3,18 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from edge_runtime import npz
 from edge_runtime.errors import EdgeError
 from export_tools import departure
 from export_tools.cases import Case
 from export_tools.errors import LEAVE_SHORT_CUT, ParityLost
-from export_tools.noise import Profile
-from export_tools.reference import Opened, tie_judge
+from export_tools.noise import Profile, is_precise, profile
+from export_tools.reference import Answered, Opened, tie_judge
 from export_tools.request import ExportRequest
 from export_tools.torch_process import TorchProcess
 from export_tools.trials import Inputs, Known, Trial, at_sizes, searched, shrink
-from export_tools.verify import AS_WRITTEN, OPTIMISED, Runner, Tied, Verification, departed
+from export_tools.verify import AS_WRITTEN, OPTIMISED, Runner, Tied, Verification, departed, threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,30 @@ class Investigation:
     nested: bool = False  # forward goes through nested tensors
     replay: Callable[[Path], str]  # the command that shows a failure again, by the file of its input
     searched: Known = field(default_factory=dict)  # answers to the inputs that every candidate is tried with
+
+    @classmethod
+    def of(
+        cls,
+        request: ExportRequest,
+        opened: Opened,
+        reference: TorchProcess,
+        answered: Answered,
+        *,
+        work: Path,
+        replay: Callable[[Path], str],
+    ) -> Self:
+        """Return what the answers to all cases show, and the process that gave them."""
+        return cls(
+            request=request,
+            opened=opened,
+            reference=reference,
+            profile=profile(answered.answers),
+            precise=is_precise(answered.answers),
+            nested=answered.nested,
+            work=work,
+            threads=threads(),
+            replay=replay,
+        )
 
     @property
     def tied(self) -> Tied:

@@ -17,7 +17,7 @@ from export_tools import adopt, prove, remembered, replay, throwaway
 from export_tools.cases import REAL, Case
 from export_tools.errors import ParityLost, SourceError
 from export_tools.explain import Investigation
-from export_tools.noise import Answers, Granted, is_precise, profile
+from export_tools.noise import Answers, Granted
 from export_tools.postprocess import parse as parse_postprocess
 from export_tools.preprocess import parse as parse_preprocess
 from export_tools.reference import answer_cases, ask_to_open, await_opened, start
@@ -137,17 +137,8 @@ def _against_source(
         with stage(progress, "answer", f"the cases in {opened.engine}") as told:
             answered = answer_cases(request, opened, reference, work)
             told.says(f"{len(answered.cases)} cases, {opened.engine}")
-        doubts = Investigation(
-            request=request,
-            opened=opened,
-            reference=reference,
-            profile=profile(answered.answers),
-            precise=is_precise(answered.answers),
-            nested=answered.nested,
-            work=work,
-            threads=threads(),
-            replay=partial(replay.of_verify, artifact.path, variant.name, request),
-        )
+        again = partial(replay.of_verify, artifact.path, variant.name, request)
+        doubts = Investigation.of(request, opened, reference, answered, work=work, replay=again)
         with stage(progress, "verify", f"{len(answered.cases)} cases in onnxruntime") as told:
             try:
                 refuse_invalid(model, where=str(artifact.path))

@@ -208,12 +208,9 @@ class Worker:
         outputs, plain = choices(lambda: self._run(self._source.module, tensors))
         precise: list[Choice] | None = None
         if self._precise is not None:
-            module, wide = (
-                self._precise,
-                [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors],
-            )
+            module = self._precise
             with _default_dtype(torch.float64):
-                _, precise = choices(lambda: self._in_double(module, wide))
+                _, precise = choices(lambda: self._in_double(module, _wide(tensors)))
         return {"tied": tied(outputs[command["output"]], got, plain, precise)}
 
     def watch(self, command: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Required, TypedDict, Unpack
 
 import numpy as np
 import onnx
@@ -118,6 +119,23 @@ def output_shapes(cases: Sequence[Case], answers: Sequence[Answers], inputs: Seq
     return found
 
 
+class Terms(TypedDict, total=False):
+    """How the cases are run and judged.
+
+    where: for errors.   state: what a case that follows another goes on with.   tied: judges indices that differ
+    (argmax, topk); without it they may differ where all values of the case are equal.   reference: what gave the
+    answers.   opener: the engine, this process's own unless given.   progress: hears of the runs done, of how many.
+    """
+
+    threads: Required[int]
+    where: Required[str]
+    state: Sequence[State]
+    tied: Tied | None
+    reference: str
+    opener: Opener | None
+    progress: Callable[[int, int], None]
+
+
 def refuse_invalid(model: Path, *, where: str) -> None:
     """Run onnx's checker with full shape inference; raise ExportFailed when it refuses the file."""
     try:
@@ -132,34 +150,16 @@ def verify(
     model: Path,
     cases: Sequence[Case],
     answers: Sequence[Answers],
-    *,
-    threads: int,
-    where: str,
-    state: Sequence[State] = (),
-    tied: Tied | None = None,
-    reference: str = TORCH,
-    opener: Opener | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _of: None,
+    **terms: Unpack[Terms],
 ) -> Verification:
     """Return the proof that a model answers like PyTorch.
 
     Raises ExportFailed as `compared` does, ParityLost naming the worst output, its case, error and tolerance when an
     answer differs; `failing` of the error holds all of them.
     """
-    found = compared(
-        model,
-        cases,
-        answers,
-        threads=threads,
-        where=where,
-        state=state,
-        tied=tied,
-        reference=reference,
-        opener=opener,
-        progress=progress,
-    )
+    found = compared(model, cases, answers, **terms)
     if found.wrong:
-        raise departed(found, cases, model, where)
+        raise departed(found, cases, model, terms["where"])
     return found
 
 
@@ -167,37 +167,14 @@ def compared(
     model: Path,
     cases: Sequence[Case],
     answers: Sequence[Answers],
-    *,
-    threads: int,
-    where: str,
-    state: Sequence[State] = (),
-    tied: Tied | None = None,
-    reference: str = TORCH,
-    opener: Opener | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _of: None,
+    **terms: Unpack[Terms],
 ) -> Verification:
     """Run every case in onnxruntime, and hold it against PyTorch.
 
-    reference: what gave the answers.   state: what a case that follows another goes on with.   tied: judges indices
-    that differ (argmax, topk); without it they may differ where all values of the case are equal.   progress: hears of
-    the runs done, of how many.
     Raises ExportFailed when the file can't be loaded, ParityLost when there is nothing to compare.
     """
-    _refuse_nothing_to_compare(answers, where)
-    granted = tolerances(answers)
-    return held(
-        model,
-        cases,
-        answers,
-        granted,
-        threads=threads,
-        where=where,
-        state=state,
-        tied=tied,
-        reference=reference,
-        opener=opener,
-        progress=progress,
-    )
+    _refuse_nothing_to_compare(answers, terms["where"])
+    return held(model, cases, answers, tolerances(answers), **terms)
 
 
 def held(
