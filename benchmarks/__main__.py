@@ -26,8 +26,9 @@ from edge_runtime.console import Console
 from edge_runtime.environment import available_cpus, machine
 from edge_runtime.errors import EdgeError
 from edge_runtime.launch import Command, own_command, run_worker
-from edge_runtime.record import Launch, Record
+from edge_runtime.record import Record
 from edge_runtime.rounds import LAUNCH_TIMEOUT_S, Entry, Plan, Progress, conduct
+from edge_runtime.samples import Launch
 from edge_runtime.stats import percentile
 from edge_runtime.timing import BlockPlan
 from edge_runtime.units import duration, size

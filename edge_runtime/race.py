@@ -10,16 +10,15 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from edge_runtime import energy, fitness, stats, takeup, warmup
 from edge_runtime.environment import Conditions, available_cpus, machine
 from edge_runtime.errors import BoardError, EdgeError, Unsupported, UnsupportedSystem, Unwritable
-from edge_runtime.launch import run_worker
+from edge_runtime.launcher import NOTHING, Launcher
 from edge_runtime.limits import limits
 from edge_runtime.measured import (
     MeasuredArtifact,
@@ -39,12 +38,11 @@ from edge_runtime.plan import (
     Progress,
     turning_order,
 )
-from edge_runtime.record import (
-    Config,
+from edge_runtime.record import Config, Record
+from edge_runtime.samples import (
     EnergyLaunch,
     Launch,
     MemoryLaunch,
-    Record,
     energy_of_worker,
     launch_of_worker,
     memory_of_worker,
@@ -54,7 +52,6 @@ from edge_runtime.stats import Interval
 from edge_runtime.tree import Tree
 from edge_runtime.units import visible
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 ATTEMPTS = 2  # of a launch whose worker is lost: an accident may happen once, what happens twice is the contender's
 
 
@@ -73,10 +70,11 @@ class Race:
         root: Path,
     ) -> None:
         self._root = root
-        self._entries, self._plan, self._board, self._inputs = entries, plan, board, inputs
+        self._entries, self._plan, self._board = entries, plan, board
         self._progress, self._keep, self._begin = progress, keep, time.monotonic()
         at_once = plan.threads * (plan.scenario.workers or 1)
         self._cpus = available_cpus()[-at_once:]  # the first CPU serves most interrupts
+        self._launcher = Launcher(plan, cpus=self._cpus, inputs=inputs, root=root)
         self._created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._contenders: list[MeasuredContender] = []
         self._memory: list[MemoryLaunch] = []
@@ -305,7 +303,7 @@ class Race:
             threads=self._plan.threads,
             cpus=self._cpus,
             scenario=self._plan.scenario.name,
-            shapes=self._shapes(),
+            shapes=self._launcher.shapes(self._entries[0]),
             precision=self._plan.precision,
             margin=self._plan.margin,
             noise_floor=self._plan.noise_floor,
@@ -332,41 +330,20 @@ class Race:
         self, entry: Entry, kind: str, round_index: int | None, more: Mapping[str, Any] = NOTHING
     ) -> dict[str, dict[str, Any]]:
         plan = self._plan
-        elapsed = time.monotonic() - self._begin
-        rounds = plan.rounds if plan.rounds is not None else MAX_ROUNDS
         self._progress(
             Progress(
                 kind=kind,
                 contender=entry.name,
                 round=round_index,
-                rounds=rounds,
-                elapsed_s=elapsed,
+                rounds=plan.rounds if plan.rounds is not None else MAX_ROUNDS,
+                elapsed_s=time.monotonic() - self._begin,
                 budget_s=plan.budget_s,
                 launches=sum(launch.valid for launch in self._launches),
                 estimate=self._p50(entry.name),
                 left_s=self._left_s(),
             )
         )
-        job = {
-            "kind": kind,
-            "contender": entry.contender,
-            "artifact": str(entry.artifact.path.resolve()),
-            "variant": entry.variant,
-            "threads": plan.threads,
-            "cpus": list(self._cpus),
-            "options": dict(entry.options),
-            "inputs": None if self._inputs is None else str(self._inputs.resolve()),
-            "block": asdict(plan.block),
-            "energy_s": plan.energy_s,
-            "root": str(self._root),
-            "scenario": {
-                "rate_per_s": plan.scenario.rate_per_s,
-                "target_ns": plan.scenario.target_ns,
-                "seed": self._next,
-            },
-            **more,
-        }
-        return run_worker(entry.command, job, threads=plan.threads, timeout_s=LAUNCH_TIMEOUT_S)
+        return self._launcher.launch(entry, kind, {"seed": self._next, **more})
 
     def _precise(self) -> bool:
         return all(stats.half_share(self._p50(entry.name)) <= self._plan.precision for entry in self._timed)
@@ -387,15 +364,6 @@ class Race:
             wanted = min(max(needed, MIN_ROUNDS), MAX_ROUNDS)
         rounds_s = max(0, wanted - self._rounds) * sum(self._round_s) / len(self._round_s)
         return max(0.0, min(rounds_s, self._plan.budget_s - (time.monotonic() - self._begin)))
-
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        from edge_runtime import npz  # noqa: PLC0415 - by now every worker has imported it; planning needs none
-
-        if self._inputs is not None:
-            return {name: array.shape for name, array in npz.read(self._inputs).items()}
-        artifact = self._entries[0].artifact
-        case = next(artifact.golden(artifact.variant(self._entries[0].variant)))
-        return {name: array.shape for name, array in case.inputs.items()}
 
 
 def _measured(entry: Entry) -> MeasuredContender:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge_runtime import units
-from edge_runtime.record import Launch, Record
+from edge_runtime.record import Record
+from edge_runtime.samples import Launch
 from edge_runtime.scenarios import best_batch, ns_a_sample
 from edge_runtime.stats import Interval, launch_interval, percentile, supports
 

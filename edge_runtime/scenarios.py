@@ -12,7 +12,8 @@ from statistics import fmean
 
 from edge_runtime.errors import UsageError
 from edge_runtime.manifest import Port
-from edge_runtime.record import SCENARIOS, Launch
+from edge_runtime.record import SCENARIOS
+from edge_runtime.samples import Launch
 from edge_runtime.stats import percentile
 
 BATCHES = (1, 2, 4, 8, 16, 32)

@@ -11,7 +11,8 @@ from statistics import fmean
 from typing import Any
 
 from edge_runtime.measured import MeasuredContender
-from edge_runtime.record import EnergyLaunch, MemoryLaunch, Record
+from edge_runtime.record import Record
+from edge_runtime.samples import EnergyLaunch, MemoryLaunch
 from edge_runtime.scenarios import best_batch, round_figures
 from edge_runtime.stats import (
     Interval,

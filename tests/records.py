@@ -6,7 +6,8 @@ import numpy as np
 
 from edge_runtime.environment import Conditions, Machine
 from edge_runtime.measured import PHASES, Answers, MeasuredArtifact, MeasuredContender
-from edge_runtime.record import POINTS, Config, Launch, MemoryLaunch, Record
+from edge_runtime.record import Config, Record
+from edge_runtime.samples import POINTS, Launch, MemoryLaunch
 from edge_runtime.sensors import Memory
 
 MIB = 2**20

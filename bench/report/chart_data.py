@@ -11,7 +11,8 @@ from typing import Any
 
 from edge_runtime import summary
 from edge_runtime.measured import PHASES
-from edge_runtime.record import Launch, Record
+from edge_runtime.record import Record
+from edge_runtime.samples import Launch
 from edge_runtime.stats import percentile
 from edge_runtime.units import duration, size, visible
 

@@ -213,7 +213,7 @@ def test_more_threads_than_cpus_are_refused(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"schema": 4}, "schema is 4, this version of edge reads up to 3"),
+        ({"schema": 5}, "schema is 5, this version of edge reads up to 4"),
         ({"kind": "edge-artifact"}, "this is no record"),
         ({"surprise": 1}, "unknown keys: surprise"),
         ({"stop_reason": "boredom"}, "expected one of rounds, precision"),

@@ -12,18 +12,15 @@ from hypothesis import strategies as st
 
 from edge_runtime.environment import Conditions, Machine
 from edge_runtime.errors import RecordError, WorkerLost
+from edge_runtime.fits import Fit, FitTry
 from edge_runtime.measured import Answers, Failure, MeasuredArtifact, MeasuredContender
-from edge_runtime.record import (
-    SINCE_3,
-    Config,
-    Launch,
-    MemoryLaunch,
-    Record,
-    launch_of_worker,
-    load_record,
-    parse,
-)
+from edge_runtime.operators import NodeTime, OperatorTimes
+from edge_runtime.peaks import Peaks
+from edge_runtime.record import Config, Record, load_record, parse
+from edge_runtime.samples import SINCE_3, Launch, MemoryLaunch, launch_of_worker
 from edge_runtime.sensors import Memory
+from edge_runtime.starts import Start
+from edge_runtime.sustained import Sustained, Window
 
 CALM = Conditions(governor=None, frequency_khz=None, temperature_millicelsius=-5, load_1m_hundredths=12)
 LAUNCH = Launch(
@@ -84,8 +81,108 @@ def test_a_record_is_stored_and_read_back_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "r.json").read_bytes()
 
 
+NEW_IN_4 = ("starts", "fits", "operators", "peaks", "sustained", "confirming_from")
+
+
+def without_schema_4() -> dict[str, Any]:
+    old = {**document(), "schema": 3}
+    for key in NEW_IN_4:
+        del old[key]
+    del old["config"]["inputs"]
+    return old
+
+
+def test_a_record_of_schema_3_was_measured_by_rounds_alone() -> None:
+    assert parse(json.dumps(without_schema_4()), where="old.json") == RECORD
+    for key in NEW_IN_4:
+        with pytest.raises(RecordError, match=f"{key} belongs to a later schema"):
+            parse(json.dumps({**without_schema_4(), key: None}), where="old.json")
+
+
+BESIDE = replace(
+    RECORD,
+    starts=(Start(contender="edge", cache="evicted", resident_share=0.25, phases_ns=LAUNCH.phases_ns),),
+    fits=(
+        Fit(
+            contender="edge",
+            mechanism="cgroup",
+            limit_bytes=200,
+            tried=(
+                FitTry(limit_bytes=200, ran=True, p50_ns=9, reason=""),
+                FitTry(limit_bytes=100, ran=False, p50_ns=None, reason="killed"),
+            ),
+        ),
+    ),
+    operators=(
+        OperatorTimes(
+            contender="edge",
+            runs=20,
+            p50_ns=10,
+            profiled_ns=12,
+            nodes=(NodeTime(name="/fc", operator="Gemm", calls=1, ns=8, operations=64, bytes=None, least_ns=2.5),),
+        ),
+    ),
+    peaks=Peaks(threads=1, copy_bytes=1, copy_bytes_per_s=2, float32_operations_per_s=3, int8_operations_per_s=4),
+    sustained=(
+        Sustained(
+            contender="edge",
+            rate_per_s=None,
+            windows=(
+                Window(
+                    begin_ns=0,
+                    elapsed_ns=60,
+                    calls=6,
+                    p50_ns=9,
+                    p90_ns=10,
+                    max_ns=11,
+                    frequency_khz=None,
+                    temperature_millicelsius=-1,
+                    throttled=False,
+                ),
+            ),
+        ),
+    ),
+    confirming_from=6,
+)
+
+
+def beside() -> dict[str, Any]:
+    copied: dict[str, Any] = json.loads(json.dumps(BESIDE.to_document()))
+    return copied
+
+
+def test_what_was_measured_beside_the_rounds_is_stored_and_read_back_the_same() -> None:
+    assert parse(json.dumps(beside()), where="r.json") == BESIDE
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("starts", 0, "cache"), "lukewarm", "cache"),
+        (("starts", 0, "resident_share"), 1.5, "resident_share"),
+        (("starts", 0, "phases_ns"), {"spawn": 1}, "phases_ns"),
+        (("fits", 0, "mechanism"), "hope", "mechanism"),
+        (("fits", 0, "limit_bytes"), 100, "of no try that ran"),
+        (("fits", 0, "tried", 0, "p50_ns"), 0, "p50_ns"),
+        (("operators", 0, "nodes", 0, "least_ns"), -1, "least_ns"),
+        (("operators", 0, "runs"), 0, "runs"),
+        (("peaks", "copy_bytes_per_s"), 0, "copy_bytes_per_s"),
+        (("sustained", 0, "windows", 0, "calls"), 0, "calls"),
+        *(((key, 0, "contender"), "stranger", "no contender") for key in ("starts", "fits", "operators", "sustained")),
+    ],
+)
+def test_what_was_measured_beside_the_rounds_is_read_strictly(place: tuple[Any, ...], value: object, told: str) -> None:
+    changed: Any = beside()
+    part = changed
+    for step in place[:-1]:
+        part = part[step]
+    part[place[-1]] = value
+    with pytest.raises(RecordError, match=told):
+        parse(json.dumps(changed), where="r.json")
+
+
 def without_schema_3() -> dict[str, Any]:
-    old = {**document(), "schema": 2}
+    old = {**without_schema_4(), "schema": 2}
     parts = [(old["config"], ("rate_per_s", "target_ns", "workers")), (old["launches"][0], SINCE_3)]
     parts += [(one, ("configuration", "first_start_ns", "failure")) for one in old["contenders"]]
     for part, keys in parts:
@@ -144,7 +241,8 @@ def test_a_record_holds_raw_samples_and_no_statistics() -> None:
     assert not keys & {"p50", "p90", "p99", "mean", "min", "max", "latency_ns", "summary", "speedup", "verdict"}
     assert list(document()) == [
         "kind", "schema", "created", "command", "seed", "machine", "board", "sittings", "config", "contenders",
-        "launches", "memory", "energy", "stop_reason", "warnings",
+        "launches", "memory", "energy", "starts", "fits", "operators", "peaks", "sustained",
+        "confirming_from", "stop_reason", "warnings",
     ]  # fmt: skip
 
 
@@ -197,7 +295,7 @@ def test_one_changed_field_gives_a_record_or_a_record_error(place: tuple[Any, ..
 @pytest.mark.parametrize(
     ("place", "value", "told"),
     [
-        (("schema",), 4, "reads up to 3"),
+        (("schema",), 5, "reads up to 4"),
         (("kind",), "edge-artifact", "expected 'edge-record'"),
         (("verdict",), {}, "unknown keys: verdict"),
         (("launches", 0, "contender"), "ghost", "no contender of this record"),

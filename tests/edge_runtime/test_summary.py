@@ -10,13 +10,8 @@ import pytest
 from edge_runtime import summary
 from edge_runtime.environment import Conditions, Machine
 from edge_runtime.measured import Answers, MeasuredArtifact, MeasuredContender
-from edge_runtime.record import (
-    Config,
-    EnergyLaunch,
-    Launch,
-    MemoryLaunch,
-    Record,
-)
+from edge_runtime.record import Config, Record
+from edge_runtime.samples import EnergyLaunch, Launch, MemoryLaunch
 from edge_runtime.sensors import Memory
 
 UNKNOWN = Conditions(governor=None, frequency_khz=None, temperature_millicelsius=None, load_1m_hundredths=None)

@@ -13,7 +13,7 @@ from edge_runtime import npz
 from edge_runtime.errors import HashMismatch, UnsupportedModel, UnsupportedSystem, UsageError, WorkerLost, WrongInput
 from edge_runtime.launch import own_command, run_worker
 from edge_runtime.measured import PHASES
-from edge_runtime.record import POINTS, energy_of_worker, launch_of_worker, memory_of_worker
+from edge_runtime.samples import POINTS, energy_of_worker, launch_of_worker, memory_of_worker
 from tests.conftest import Maker
 
 BLOCK = {"warmup_s": 0.0, "warmup_calls": 2, "block_s": 0.0, "min_samples": 5, "max_samples": 5}

@@ -1,0 +1,67 @@
+"""How a measurement starts its workers: the job that each gets of the same plan, CPUs and inputs, one at a time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from edge_runtime.launch import run_worker
+from edge_runtime.plan import LAUNCH_TIMEOUT_S, Entry, Plan
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Launcher:
+    """Starts workers of one measurement, alike for every contender.
+
+    cpus: those that each worker is bound to.   inputs: an ``.npz`` of what is timed, None for the first golden case.
+    root: where the files are that tell of limits and energy.
+    """
+
+    def __init__(self, plan: Plan, *, cpus: Sequence[int], inputs: Path | None, root: Path) -> None:
+        self._plan, self._cpus, self._inputs, self._root = plan, tuple(cpus), inputs, root
+
+    def launch(
+        self,
+        entry: Entry,
+        kind: str,
+        more: Mapping[str, Any] = NOTHING,
+        *,
+        timeout_s: float = LAUNCH_TIMEOUT_S,
+    ) -> dict[str, dict[str, Any]]:
+        """Start one worker of an entry and return what it told, by event.
+
+        kind: of job, see `worker`.   more: what this job has besides, or otherwise than the plan says; "seed" draws
+        what is random in it. Raises what `launch.run_worker` raises.
+        """
+        plan, other = self._plan, dict(more)
+        job = {
+            "kind": kind,
+            "contender": entry.contender,
+            "artifact": str(entry.artifact.path.resolve()),
+            "variant": entry.variant,
+            "threads": plan.threads,
+            "cpus": list(self._cpus),
+            "options": dict(entry.options),
+            "inputs": None if self._inputs is None else str(self._inputs.resolve()),
+            "block": asdict(plan.block),
+            "energy_s": plan.energy_s,
+            "root": str(self._root),
+            "scenario": {
+                "rate_per_s": plan.scenario.rate_per_s,
+                "target_ns": plan.scenario.target_ns,
+                "seed": other.pop("seed", 0),
+            },
+            **other,
+        }
+        return run_worker(entry.command, job, threads=plan.threads, timeout_s=timeout_s)
+
+    def shapes(self, entry: Entry) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of what is timed, by input name."""
+        from edge_runtime import npz  # noqa: PLC0415 - by now every worker has imported it; planning needs none
+
+        if self._inputs is not None:
+            return {name: array.shape for name, array in npz.read(self._inputs).items()}
+        case = next(entry.artifact.golden(entry.artifact.variant(entry.variant)))
+        return {name: array.shape for name, array in case.inputs.items()}
