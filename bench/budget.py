@@ -47,6 +47,7 @@ METRICS = {
     "total_peak": "bytes",
     "model_steady": "bytes",
     "resident": "bytes",
+    "fit": "bytes",
     "file_size": "bytes",
     "energy": "uJ",
     "max_abs": "",

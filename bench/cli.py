@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import comparison, contenders, runner
+from bench.commands.amounts import size_bytes
 from bench.errors import NotComparable
 from bench.report import terminal
 from edge_runtime import noise_floor, scenario_figures, summary
@@ -29,9 +30,11 @@ BENCH_EXAMPLES = (
     "edge bench digits.edge --resume record.json --budget 2m",
     "edge bench digits.edge --calibrate",
     "edge bench digits.edge --rate 30 --against onnxruntime",
+    "edge bench digits.edge --fit",
     "edge bench digits.edge --source model.py:build --weights digits.pt -o record.json",
 )
 COMPARE_EXAMPLES = ("edge compare before.json after.json", "edge compare before.json after.json --json")
+SEARCH = 0  # of --fit without a limit
 AGAINST = "onnxruntime,torch"
 EXITS = {"interrupted": INTERRUPTED, "failed": WorkerLost.exit_code}  # else 0, whatever the verdict
 
@@ -59,6 +62,8 @@ def bench(argv: list[str]) -> int:
             precision=options.precision,
             margin=options.margin,
             scenario=scenario_of(options),
+            fit=options.fit is not None,
+            fit_bytes=None if options.fit == SEARCH else options.fit,
             source=_source(options),
             inputs=inputs,
             progress=progress,
@@ -151,6 +156,14 @@ def _bench_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--calibrate", action="store_true", help="measure our runtime against itself: this machine's noise floor"
+    )
+    parser.add_argument(
+        "--fit",
+        metavar="256M",
+        type=size_bytes,
+        nargs="?",
+        const=SEARCH,
+        help="find the smallest memory limit under which each contender runs, after the rounds; or try this one",
     )
     add_scenario_flags(parser)
     add_input_flag(parser, otherwise="otherwise the first golden case is timed")

@@ -119,9 +119,18 @@ def _judged(rule: Rule, record: Record, name: str, baseline: Record | None, conf
         return _tail(rule, record, blank)
     figure = _figure(standing, rule.metric)
     if figure is None:
-        return replace(blank, reason="not measured, or of too few samples")
+        return replace(blank, reason=_missing(standing, rule.metric))
     assert rule.limit is not None  # noqa: S101 - a rule has exactly one of three
-    return _held(blank, figure, _told(figure, rule.metric), rule.limit)
+    told = _told(figure, rule.metric)
+    if rule.metric == "fit" and standing.fit is not None:
+        told = f"{told} ({standing.fit.mechanism})"
+    return _held(blank, figure, told, rule.limit)
+
+
+def _missing(standing: summary.Standing, metric: str) -> str:
+    if metric == "fit" and standing.fit is not None:
+        return f"it ran within none of the limits that were tried ({standing.fit.mechanism})"
+    return "not measured, or of too few samples"
 
 
 def _held(blank: Finding, figure: Interval, told: str, limit: float) -> Finding:
@@ -247,6 +256,8 @@ def _figure(standing: summary.Standing, metric: str) -> Interval | None:
     value: float | None
     if metric == "file_size":
         value = standing.contender.artifact.bytes
+    elif metric == "fit":
+        value = standing.fit.limit_bytes if standing.fit else None
     elif metric == "max_abs":
         value = standing.contender.answers.max_abs
     else:

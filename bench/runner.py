@@ -39,6 +39,8 @@ def bench(
     precision: float = 0.01,
     margin: float = 0.02,
     scenario: Scenario = SINGLE,
+    fit: bool = False,
+    fit_bytes: int | None = None,
     source: "SourceSpec | None" = None,
     inputs: "Mapping[str, Array] | None" = None,
     plan: Plan | None = None,
@@ -51,7 +53,8 @@ def bench(
     on: the board; "local" is this machine.   against: names of `contenders.KINDS`, or ``FILE.py:factory``.
     rounds: how many, or None to go on until every p50 is known within `precision` (a share) or `budget_s` is spent.
     margin: differences up to this share count as none, or up to what the machine's calibration says.
-    scenario: what is asked of the contenders (`scenarios`).
+    scenario: what is asked of the contenders (`scenarios`).   fit: also find the smallest memory limit of each, or
+    try the one of fit_bytes.
     source: where PyTorch finds the module; None asks this host's memory of its exports.
     inputs: arrays by input name; None times the first golden case.
     plan: all of threads … scenario at once, and the length of a block, in their stead.
@@ -63,7 +66,14 @@ def bench(
     """
     opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
     asked = plan or Plan(
-        threads=threads, rounds=rounds, budget_s=budget_s, precision=precision, margin=margin, scenario=scenario
+        threads=threads,
+        rounds=rounds,
+        budget_s=budget_s,
+        precision=precision,
+        margin=margin,
+        scenario=scenario,
+        fit=fit,
+        fit_bytes=fit_bytes,
     )
     chosen = _floored(asked)
     kinds = _line_up(against)

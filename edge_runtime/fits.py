@@ -1,10 +1,17 @@
 """The smallest memory limit under which a contender still runs, as a record keeps it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_runtime import decode
+from edge_runtime.units import size
 
 CGROUP, ADDRESS_SPACE = "cgroup", "address-space"
+COUNTED = {
+    CGROUP: "memory limits by control group, without swap: memory used",
+    ADDRESS_SPACE: "memory limits by address space (ulimit -v): all that is mapped, used or not, of which engines map "
+    "far more than they use; no control group could be made here, whose figures would be others",
+}
 MAX_TRIES = 100
 
 
@@ -33,6 +40,27 @@ class Fit:
     mechanism: str
     limit_bytes: int | None
     tried: tuple[FitTry, ...]
+
+
+def lines(fits: Sequence[Fit]) -> tuple[str, ...]:
+    """Return the fits in words: a line for each mechanism that says what it counts, then one for each contender."""
+    told = []
+    for mechanism in dict.fromkeys(fit.mechanism for fit in fits):
+        told.append(COUNTED[mechanism])
+        told += [f"  {fit.contender}: {_told(fit)}" for fit in fits if fit.mechanism == mechanism]
+    return tuple(told)
+
+
+def _told(fit: Fit) -> str:
+    failed = [one for one in fit.tried if not one.ran]
+    if fit.limit_bytes is None:
+        most = max(fit.tried, key=lambda one: one.limit_bytes)
+        return f"does not run within {size(most.limit_bytes)}: {most.reason}"
+    below = [one for one in failed if one.limit_bytes < fit.limit_bytes]
+    if not below:
+        return f"runs within {size(fit.limit_bytes)}"
+    next_below = max(below, key=lambda one: one.limit_bytes)
+    return f"runs within {size(fit.limit_bytes)}, not within {size(next_below.limit_bytes)}: {next_below.reason}"
 
 
 def read(fields: decode.Fields) -> Fit:

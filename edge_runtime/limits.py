@@ -68,6 +68,22 @@ def oom_kills(tree: Tree) -> int:
     return max((as_integer(words[-1]) or 0 for words in lines if words[:1] == ["oom_kill"]), default=0)
 
 
+def group_parents(tree: Tree) -> tuple[str, ...]:
+    """Return the folders in which a memory group for a child of this process may be made, nearest first.
+
+    Version 2 alone, whose groups are handed to users; a group with processes of its own has no groups that count
+    memory below it, so that it is most often the one above.   Source: Documentation/admin-guide/cgroup-v2.rst
+    (cgroup.subtree_control, "No Internal Process Constraint", "Delegation").
+    """
+    for line in (tree.text("proc/self/cgroup") or "").splitlines():
+        if line.startswith("0::") and tree.text(f"{GROUPS}/cgroup.controllers"):
+            folders = _upwards(GROUPS, line.removeprefix("0::"))[:2]
+            return tuple(
+                one for one in folders if "memory" in (tree.text(f"{one}/cgroup.subtree_control") or "").split()
+            )
+    return ()
+
+
 def _upwards(base: str, place: str) -> list[str]:
     # inside a container the kernel may show the host's path, of which only the mount's own root is there
     path = PurePosixPath(place.lstrip("/"))

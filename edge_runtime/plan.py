@@ -39,7 +39,8 @@ class Plan:
     at which an open-ended run stops.   margin: differences up to it count as none.   noise_floor: what the machine's
     calibration found, for the record.   energy_s: where the machine has a
     meter, end with a launch of each contender that rests for so long, and calls for so long, beyond the budget; None
-    measures no energy, `energy.INTERVAL_S` is long enough for every meter.
+    measures no energy, `energy.INTERVAL_S` is long enough for every meter.   fit: also find the smallest memory limit
+    under which each contender runs, beyond the budget too; fit_bytes: only try this one.
     """
 
     rounds: int | None = None
@@ -49,6 +50,8 @@ class Plan:
     noise_floor: float | None = None
     threads: int = 1
     energy_s: float | None = None
+    fit: bool = False
+    fit_bytes: int | None = None
     block: BlockPlan = field(default_factory=BlockPlan)
     scenario: Scenario = field(default_factory=Scenario)
 
@@ -59,6 +62,8 @@ class Plan:
             raise UsageError(f"{self.threads} threads on {cpus} CPUs", "the plan", f"ask for 1 to {cpus}")
         if self.rounds is not None and self.rounds < 1:
             raise UsageError(f"{self.rounds} rounds", "the plan", "ask for at least one")
+        if self.fit_bytes is not None and self.fit_bytes < 1:
+            raise UsageError(f"a memory limit of {self.fit_bytes} bytes", "--fit", "give one such as 256M")
         # written this way round, NaN is refused too
         seconds = energy.INTERVAL_S if self.energy_s is None else self.energy_s
         if not all(0 < value < math.inf for value in (self.budget_s, self.precision, self.margin, seconds)):
@@ -71,8 +76,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a run tells while it goes on. kind: warm, memory, time or energy; round is None unless time is measured.
+    """What a run tells while it goes on.
 
+    kind: warm, memory, time, fit or energy; round is None but for time.
     launches: how many have timed a block so far.   estimate: the contender's p50 in nanoseconds, as known by now.
     left_s: how long the run will probably go on; None before the first round has shown how long one takes.
     """

@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge_runtime import energy, fitness, stats, takeup, warmup
+from edge_runtime import fitness, stats, takeup, warmup
 from edge_runtime.environment import Conditions, available_cpus, machine
 from edge_runtime.errors import BoardError, EdgeError, Unsupported, UnsupportedSystem, Unwritable
+from edge_runtime.further import Further
 from edge_runtime.launcher import NOTHING, Launcher
 from edge_runtime.limits import limits
 from edge_runtime.measured import (
@@ -40,10 +41,8 @@ from edge_runtime.plan import (
 )
 from edge_runtime.record import Config, Record
 from edge_runtime.samples import (
-    EnergyLaunch,
     Launch,
     MemoryLaunch,
-    energy_of_worker,
     launch_of_worker,
     memory_of_worker,
 )
@@ -75,11 +74,11 @@ class Race:
         at_once = plan.threads * (plan.scenario.workers or 1)
         self._cpus = available_cpus()[-at_once:]  # the first CPU serves most interrupts
         self._launcher = Launcher(plan, cpus=self._cpus, inputs=inputs, root=root)
+        self._troubles: list[str] = []
+        self._further = Further(plan, self._launch, root=root, save=self._save, trouble=self._troubles.append)
         self._created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._contenders: list[MeasuredContender] = []
         self._memory: list[MemoryLaunch] = []
-        self._energy: list[EnergyLaunch] = []
-        self._troubles: list[str] = []
         self._launches: list[Launch] = []
         self._timed: list[Entry] = []
         self._earlier: Record | None = None
@@ -96,7 +95,8 @@ class Race:
         takeup.refuse_unlike(earlier, self._entries, self._config(), machine().key)
         self._earlier, self._created = earlier, earlier.created
         self._launches = list(earlier.launches)
-        self._memory, self._energy = list(earlier.memory), list(earlier.energy)
+        self._memory = list(earlier.memory)
+        self._further.take_up(earlier)
         self._rounds, self._next = takeup.whole_rounds(earlier), takeup.next_round(earlier)
 
     def go(self) -> str:
@@ -106,7 +106,7 @@ class Race:
             begin = time.monotonic()
             self.measure_round()
             self._round_s.append(time.monotonic() - begin)
-        self.measure_energy()
+        self._further.measure(self._timed, self._memory)
         return reason
 
     def measure_memory(self) -> None:
@@ -132,11 +132,11 @@ class Race:
         first_start_ns = None
         if entry.warm:
             # what is measured is a start as all but the first after an update are: from what that one has kept
-            loaded = self._launch(entry, "warm", None).get("loaded", {})
+            loaded = self._launch(entry, "warm").get("loaded", {})
             first_start_ns = phases_of_worker(loaded.get("phases_ns", {}), where=entry.name)
         if known is not None:
             return known
-        events = self._launch(entry, "memory", None)
+        events = self._launch(entry, "memory")
         answers = answers_of_worker(_without_event(events, "answers"), where=entry.name)
         if answers.agree is not False:
             reading = {**_without_event(events, "memory"), "contender": entry.name}
@@ -204,7 +204,7 @@ class Race:
             try:
                 if self._plan.scenario.workers is not None:
                     return self._launch_at_once(entry, self._plan.scenario.workers)
-                return [self._launch(entry, "time", self._next, {"batch": batch})]
+                return [self._launch(entry, "time", {"batch": batch}, round_index=self._next)]
             except (BoardError, UnsupportedSystem) as error:
                 self._launches.append(_lost(entry.name, self._next, order, error))
                 if attempt == ATTEMPTS:
@@ -212,22 +212,6 @@ class Race:
                         raise
                     self._troubles.append(f"{entry.name} left the race in round {self._next + 1}: {error}")
         return None
-
-    def measure_energy(self) -> None:
-        """Measure energy where it was asked for and the machine has a meter."""
-        if self._plan.energy_s is None or energy.find(Tree(self._root)) is None:
-            return
-        for entry in self._timed:
-            try:
-                events = self._launch(entry, "energy", None)
-            except EdgeError as error:  # the latencies are there already, and worth keeping without joules
-                self._troubles.append(f"no energy of {entry.name}: {error}")
-                continue
-            if "energy" in events:
-                reading = {**_without_event(events, "energy"), "contender": entry.name}
-                self._energy = [one for one in self._energy if one.contender != entry.name]
-                self._energy.append(energy_of_worker(reading, where=entry.name))
-                self._save()
 
     def reason_to_stop(self) -> str | None:
         """Return why no further round is begun, or None."""
@@ -285,7 +269,8 @@ class Race:
             contenders=tuple(self._contenders),
             launches=tuple(self._launches),
             memory=tuple(self._memory),
-            energy=tuple(self._energy),
+            energy=tuple(self._further.energy),
+            fits=tuple(self._further.fits),
             stop_reason=stop_reason,
             warnings=tuple(warnings),
         )
@@ -321,18 +306,27 @@ class Race:
             # with fewer CPUs than that, all share all: what happens then is what is asked
             cpus = shares if all(len(share) == threads for share in shares) else [self._cpus] * count
             waiting = [
-                pool.submit(self._launch, entry, "time", self._next, {"barrier": barrier, "cpus": list(own)})
+                pool.submit(
+                    self._launch, entry, "time", {"barrier": barrier, "cpus": list(own)}, round_index=self._next
+                )
                 for own in cpus
             ]
             return [one.result() for one in waiting]
 
     def _launch(
-        self, entry: Entry, kind: str, round_index: int | None, more: Mapping[str, Any] = NOTHING
+        self,
+        entry: Entry,
+        kind: str,
+        more: Mapping[str, Any] = NOTHING,
+        *,
+        round_index: int | None = None,
+        told: str = "",
+        timeout_s: float = LAUNCH_TIMEOUT_S,
     ) -> dict[str, dict[str, Any]]:
         plan = self._plan
         self._progress(
             Progress(
-                kind=kind,
+                kind=told or kind,
                 contender=entry.name,
                 round=round_index,
                 rounds=plan.rounds if plan.rounds is not None else MAX_ROUNDS,
@@ -343,7 +337,7 @@ class Race:
                 left_s=self._left_s(),
             )
         )
-        return self._launcher.launch(entry, kind, {"seed": self._next, **more})
+        return self._launcher.launch(entry, kind, {"seed": self._next, **more}, timeout_s=timeout_s)
 
     def _precise(self) -> bool:
         return all(stats.half_share(self._p50(entry.name)) <= self._plan.precision for entry in self._timed)

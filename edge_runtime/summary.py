@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from edge_runtime.fits import Fit
 from edge_runtime.measured import MeasuredContender
 from edge_runtime.record import Record
 from edge_runtime.samples import EnergyLaunch, MemoryLaunch
@@ -90,6 +91,7 @@ class Standing:
     phases_ns: Mapping[str, Interval]
     memory: MemoryUse | None
     energy: EnergyUse | None
+    fit: Fit | None
 
     @property
     def throughput_per_s(self) -> Interval | None:
@@ -247,6 +249,7 @@ def _standing(record: Record, contender: MeasuredContender) -> Standing:
         phases_ns=phases,
         memory=_memory_use([reading for reading in record.memory if reading.contender == contender.name]),
         energy=next((_energy_use(reading) for reading in record.energy if reading.contender == contender.name), None),
+        fit=next((fit for fit in record.fits if fit.contender == contender.name), None),
     )
 
 
@@ -310,6 +313,9 @@ def _standing_document(standing: Standing) -> dict[str, Any]:
         "energy_uj": {
             name: None if energy is None else [getattr(energy, f"{name}_uj"), None, None] for name in ("gross", "net")
         },
+        "fit": None
+        if standing.fit is None
+        else {"mechanism": standing.fit.mechanism, "limit_bytes": standing.fit.limit_bytes},
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.comparison import Comparison
-from edge_runtime import summary
+from edge_runtime import fits, summary
 from edge_runtime.record import Record
 from edge_runtime.stats import Interval
 from edge_runtime.units import count
@@ -100,6 +100,7 @@ def facts(record: Record) -> tuple[str, ...]:
         f"{count(rounds, 'round')}, {len(record.launches)} launches, {samples} samples, stopped by {ended}",
         "model: what it adds to the process's memory (Pss); peak: the whole process, engine included",
         *([f"CPUs in use while timed, of {len(config.cpus)} that each was bound to: {parity}"] if parity else []),
+        *fits.lines(record.fits),
         *_configured(record),
         *_smoothed(record),
     )

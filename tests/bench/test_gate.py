@@ -15,6 +15,7 @@ from bench.errors import BudgetError, NothingMatched
 from bench.gate import Finding, _at_most, gate
 from bench.report.findings import junit, markdown
 from edge_runtime.cli import main
+from edge_runtime.fits import Fit, FitTry
 from edge_runtime.measured import Failure
 from edge_runtime.record import Record
 
@@ -62,6 +63,20 @@ def test_what_was_not_measured_answers_wrongly_or_never_ran_breaks_its_limit(mak
     assert (
         one(replace(record, contenders=(gone, record.contenders[1])), metric="p50", limit=1e12).reason == "lost: killed"
     )
+
+
+def test_a_memory_limit_is_judged_by_the_smallest_it_ran_within_and_names_its_mechanism(make_record: Make) -> None:
+    def fitting(limit_bytes: int | None) -> Record:
+        ran = FitTry(limit_bytes=limit_bytes or 2**20, ran=limit_bytes is not None, p50_ns=None, reason="")
+        fit = Fit(contender="edge", mechanism="cgroup", limit_bytes=limit_bytes, tried=(ran,))
+        return replace(make_record(), fits=(fit,))
+
+    found = one(fitting(64 * 2**20), metric="fit", limit=64 * 2**20)
+    assert (found.outcome, found.figure) == ("holds", "64.0 MiB (cgroup)")
+    assert one(fitting(64 * 2**20), metric="fit", limit=63 * 2**20).outcome == "broken"
+    none = one(fitting(None), metric="fit", limit=2**40)
+    assert (none.outcome, none.reason) == ("broken", "it ran within none of the limits that were tried (cgroup)")
+    assert one(make_record(), metric="fit", limit=2**40).reason == "not measured, or of too few samples"
 
 
 def test_a_p99_holds_only_as_far_as_the_samples_show_it(make_record: Make) -> None:

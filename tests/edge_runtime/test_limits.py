@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.limits import Limits, limits, oom_kills
+from edge_runtime.limits import Limits, group_parents, limits, oom_kills
 from edge_runtime.tree import Tree
 
 BOARDS = Path(__file__).resolve().parents[1] / "data" / "boards"
@@ -80,3 +80,28 @@ def test_processes_that_the_kernel_ended_are_counted(tmp_path: Path, group: str,
     tree = grouped(tmp_path, group, files)
     assert oom_kills(tree) == 3
     assert oom_kills(Tree(tmp_path / "nowhere")) == 0
+
+
+@pytest.mark.parametrize(
+    ("group", "found"),
+    [
+        ("0::/a/b/c", ("sys/fs/cgroup/a/b",)),
+        ("0::/a", ("sys/fs/cgroup",)),
+        ("0::/", ("sys/fs/cgroup",)),
+        ("0::/a/b", ("sys/fs/cgroup/a/b",)),
+        ("4:memory:/a/b/c", ()),
+        ("0::/../../etc", ("sys/fs/cgroup",)),
+    ],
+)
+def test_a_group_is_made_where_memory_is_counted_below_and_nowhere_else(
+    tmp_path: Path, group: str, found: tuple[str, ...]
+) -> None:
+    files = {
+        "cgroup.controllers": "cpu memory",
+        "cgroup.subtree_control": "cpu memory",
+        "a/cgroup.subtree_control": "cpu",
+        "a/b/cgroup.subtree_control": "memory pids",
+        "a/b/c/cgroup.subtree_control": "",
+    }
+    assert group_parents(grouped(tmp_path, group, files)) == found
+    assert group_parents(grouped(tmp_path / "version 1", group, {})) == ()

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from edge_runtime import summary
 from edge_runtime.artifact import open_artifact
 from edge_runtime.errors import Unwritable, UsageError, WorkerLost, WrongInput
+from edge_runtime.fits import FitTry
 from edge_runtime.launch import Command
 from edge_runtime.measured import Failure
 from edge_runtime.model import load
@@ -208,6 +209,60 @@ def test_energy_is_measured_last_where_there_is_a_meter(tiny_edge: Path, tmp_pat
     assert edge.energy is not None
     assert edge.energy.gross_uj == pytest.approx(2e-3 * reading.block_ns / reading.calls, rel=1e-6)
     assert edge.energy.net_uj == pytest.approx(0, abs=edge.energy.gross_uj / 1000)  # the meter never moves
+
+
+def test_memory_limits_are_found_after_the_rounds_one_contender_after_the_other(
+    tiny_edge: Path, ledger: Path, tmp_path: Path
+) -> None:
+    told: list[Progress] = []
+    entries = [entry(tiny_edge, ledger, "a"), entry(tiny_edge, ledger, "b", wrong="memory")]
+    record = conduct(entries, Plan(rounds=1, fit=True), board="local", root=tmp_path, progress=told.append)
+    (found,) = record.fits
+    assert found.contender == "a"
+    assert found.limit_bytes is not None
+    assert 2**20 < found.limit_bytes < 2**30, "a Python that imports nothing large"
+    assert [one.ran for one in found.tried if one.limit_bytes == found.limit_bytes] == [True] * 3
+    assert all(one.reason for one in found.tried if not one.ran)
+    assert any(not one.ran and one.limit_bytes < found.limit_bytes for one in found.tried)
+    assert [one.kind for one in told][:4] == ["memory", "memory", "time", "fit"]
+    assert len(record.launches) == 1, "none of the tries is a launch of a round"
+    assert parse(json.dumps(record.to_document()), where="x") == record
+    document = summary.document(record, ())["contenders"]
+    assert document["a"]["fit"] == {"mechanism": found.mechanism, "limit_bytes": found.limit_bytes}
+    assert document["b"]["fit"] is None
+
+
+def test_one_limit_is_only_tried(tiny_edge: Path, ledger: Path, tmp_path: Path) -> None:
+    entries = [entry(tiny_edge, ledger, "a", p50="1000")]
+    record = conduct(entries, Plan(rounds=1, fit=True, fit_bytes=2**30), board="local", root=tmp_path)
+    (found,) = record.fits
+    assert found.limit_bytes == 2**30
+    assert found.tried == (FitTry(limit_bytes=2**30, ran=True, p50_ns=1000, reason=""),)
+    assert ledger.read_text().count("begin a time") == 3, "a round, one without the limit, one within it"
+
+
+def test_an_interrupt_while_limits_are_sought_keeps_those_that_were_found(
+    tiny_edge: Path, ledger: Path, tmp_path: Path
+) -> None:
+    def stop_at_b(now: Progress) -> None:
+        if (now.kind, now.contender) == ("fit", "b"):
+            raise KeyboardInterrupt
+
+    entries = [entry(tiny_edge, ledger, name) for name in ("a", "b")]
+    plan = Plan(rounds=1, fit=True, fit_bytes=2**30)
+    record = conduct(entries, plan, board="local", root=tmp_path, progress=stop_at_b)
+    assert [one.contender for one in record.fits] == ["a"]
+    assert record.stop_reason == "interrupted"
+
+
+def test_one_that_can_not_be_launched_again_costs_its_limit_and_not_the_record(
+    tiny_edge: Path, ledger: Path, tmp_path: Path
+) -> None:
+    plan = Plan(rounds=1, fit=True, fit_bytes=2**30)
+    record = conduct([entry(tiny_edge, ledger, "a", lost="1")], plan, board="local", root=tmp_path)
+    assert record.fits == ()
+    assert any(told.startswith("no memory limit of a: the worker was ended by SIGKILL") for told in record.warnings)
+    assert record.stop_reason == "rounds"
 
 
 def test_a_meter_that_fails_costs_the_energy_and_not_the_record(tiny_edge: Path, tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""What a run measures after its rounds and beyond their budget: memory limits and energy, of each contender once.
+
+The latencies are there already: whatever fails here costs its own figure, and is told.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edge_runtime import energy, fitting
+from edge_runtime.confinement import open_confinement
+from edge_runtime.errors import EdgeError
+from edge_runtime.plan import LAUNCH_TIMEOUT_S, Entry, Plan
+from edge_runtime.record import Record
+from edge_runtime.samples import EnergyLaunch, MemoryLaunch, energy_of_worker
+from edge_runtime.tree import Tree
+
+if TYPE_CHECKING:
+    from edge_runtime.fits import Fit
+
+CLOSED_LOOP = {"rate_per_s": None, "target_ns": None, "seed": 0}
+
+
+class Launch(Protocol):
+    """How a run starts a worker outside of its rounds, as `race` does it."""
+
+    def __call__(
+        self, entry: Entry, kind: str, more: Mapping[str, Any] = ..., *, told: str = ..., timeout_s: float = ...
+    ) -> dict[str, dict[str, Any]]:
+        """Start a worker; told: what progress calls it, the job's kind when empty."""
+
+
+class Further:
+    """The figures that were asked for besides latencies, as far as there are any."""
+
+    def __init__(
+        self, plan: Plan, launch: Launch, *, root: Path, save: Callable[[], None], trouble: Callable[[str], None]
+    ) -> None:
+        self._plan, self._launch, self._tree = plan, launch, Tree(root)
+        self._save, self._trouble = save, trouble
+        self.energy: list[EnergyLaunch] = []
+        self.fits: list[Fit] = []
+
+    def take_up(self, earlier: Record) -> None:
+        """Begin with an earlier record's figures; those that are measured again take their place."""
+        self.energy, self.fits = list(earlier.energy), list(earlier.fits)
+
+    def measure(self, entries: Sequence[Entry], memory: Sequence[MemoryLaunch]) -> None:
+        """Measure what the plan asks for. memory: readings of the same entries, to begin a search at."""
+        if self._plan.fit:
+            self._measure_fits(entries, memory)
+        if self._plan.energy_s is not None and energy.find(self._tree) is not None:
+            for entry in entries:
+                self._measure_energy(entry)
+
+    def _measure_fits(self, entries: Sequence[Entry], memory: Sequence[MemoryLaunch]) -> None:
+        try:
+            with open_confinement(self._tree) as confinement:
+                for entry in entries:
+                    try:
+                        fit = fitting.fit(
+                            entry,
+                            confinement,
+                            self._launch_to_fit,
+                            guess_bytes=_peak_bytes(memory, entry.name),
+                            only=self._plan.fit_bytes,
+                        )
+                    except EdgeError as error:
+                        self._trouble(f"no memory limit of {entry.name}: {error}")
+                        continue
+                    self.fits = [*(one for one in self.fits if one.contender != entry.name), fit]
+                    self._save()
+        except EdgeError as error:
+            self._trouble(f"no memory limits: {error}")
+
+    def _launch_to_fit(self, entry: Entry, timeout_s: float) -> Mapping[str, Mapping[str, Any]]:
+        # one call after the other in every scenario: what is asked is whether it runs
+        return self._launch(entry, "time", {"scenario": CLOSED_LOOP}, told="fit", timeout_s=timeout_s)
+
+    def _measure_energy(self, entry: Entry) -> None:
+        try:
+            events = self._launch(entry, "energy", timeout_s=LAUNCH_TIMEOUT_S)
+        except EdgeError as error:
+            self._trouble(f"no energy of {entry.name}: {error}")
+            return
+        if "energy" in events:
+            told = {key: value for key, value in events["energy"].items() if key != "event"}
+            reading = energy_of_worker({**told, "contender": entry.name}, where=entry.name)
+            self.energy = [*(one for one in self.energy if one.contender != entry.name), reading]
+            self._save()
+
+
+def _peak_bytes(memory: Sequence[MemoryLaunch], name: str) -> int:
+    peaks = [point.peak for one in memory if one.contender == name for point in one.points.values()]
+    return max((peak for peak in peaks if peak is not None), default=fitting.GUESS_BYTES)
