@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 PIP     = $(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q -c constraints.txt $(PIP_ARGS)
 DEMO   ?= demo
+# the other engines are large, and some bend their dependencies: they get an environment of their own
+IN_PEERS = $(MAKE) --no-print-directory VENV=.venv-peers EXTRAS=,openvino,mnn,ncnn,tract,executorch,litert
 
-.PHONY: help demo install install-dev test test-setup zoo zoo-setup lint format benchmark peers-test peers-run power-test cross-check clean
+.PHONY: help demo install install-dev test test-setup zoo zoo-setup lint format benchmark peers-test peers-run bench-zoo bench-zoo-run power-test cross-check clean
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -59,11 +61,17 @@ format: $(VENV)/installed-dev ## let ruff format and fix
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-peers-test: ## other engines (OpenVINO, MNN, ncnn, tract, ExecuTorch) for real, in an environment of their own, .venv-peers
-	$(MAKE) --no-print-directory VENV=.venv-peers EXTRAS=,openvino,mnn,ncnn,tract,executorch peers-run
+peers-test: ## other engines (OpenVINO, MNN, ncnn, tract, ExecuTorch, LiteRT) for real, in an environment of their own, .venv-peers
+	$(IN_PEERS) peers-run
 
 peers-run: $(VENV)/installed
 	$(VENV)/bin/python -m benchmarks.peers
+
+bench-zoo: ## all engines over every network of the zoo, into docs/benchmarks.md; BENCH_ZOO_ARGS="--artifacts FOLDER"
+	$(IN_PEERS) bench-zoo-run
+
+bench-zoo-run: $(VENV)/installed
+	$(VENV)/bin/python -m benchmarks.zoo $(BENCH_ZOO_ARGS)
 
 benchmark: $(VENV)/installed ## every promised ratio against its target, measured side by side: six minutes
 	$(VENV)/bin/python -m benchmarks

@@ -46,6 +46,7 @@ KINDS = {
         Kind(name="ncnn", module="bench.contenders.ncnn", host=True, cache=True),
         Kind(name="tract", module="bench.contenders.tract", host=True),
         Kind(name="executorch", module="bench.contenders.executorch", host=True, source=True, cache=True),
+        Kind(name="litert", module="bench.contenders.litert", host=True, source=True, cache=True),
     )
 }
 

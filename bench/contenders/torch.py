@@ -37,6 +37,7 @@ class TorchEager:
         self._source: Source | None = None
         self._mode: torch.inference_mode | None = None
         self._checked = False  # once: a contender may change the module afterwards
+        self._order: tuple[str, ...] = ()  # of the artifact's inputs, as forward takes them
 
     def import_engine(self) -> str:
         """Import torch and set its thread counts, which must precede its first parallel work."""
@@ -80,6 +81,7 @@ class TorchEager:
         tensors = {port.name: torch.from_numpy(inputs[port.name]) for port in self._manifest.inputs}
         by_name = tensors.keys() <= inspect.signature(source.module.forward).parameters.keys()
         given = inputs_of(source, tensors, () if by_name else tuple(tensors))
+        self._order = tuple(one.name for one in given) if by_name else tuple(tensors)
         by_place = [one.tensor for one in given if one.positional]
         by_keyword = {one.name: one.tensor for one in given if not one.positional}
         return self._step(source.module, tuple(by_place), by_keyword)
@@ -97,13 +99,13 @@ class TorchEager:
 
     def answers(self, returned: object) -> "Mapping[str, Array]":
         """Flatten what forward returned and name it as the artifact does; raise SourceDiffers for another module."""
-        leaves = _leaves(returned)
+        found = leaves(returned)
         names = [port.name for port in self._manifest.outputs]
-        if len(leaves) != len(names):
+        if len(found) != len(names):
             raise SourceDiffers(
-                f"the module returns {len(leaves)} tensors, the artifact {len(names)}", self._where, _HINT
+                f"the module returns {len(found)} tensors, the artifact {len(names)}", self._where, _HINT
             )
-        return {name: leaf.numpy() for name, leaf in zip(names, leaves, strict=True)}
+        return {name: leaf.numpy() for name, leaf in zip(names, found, strict=True)}
 
     def _step(
         self, module: "torch.nn.Module", args: "tuple[torch.Tensor, ...]", kwargs: "dict[str, torch.Tensor]"
@@ -135,12 +137,13 @@ class TorchEager:
 _HINT = "give the source and weights it was exported from (--source, --weights), or export it again"
 
 
-def _leaves(returned: object) -> "list[torch.Tensor]":
+def leaves(returned: object) -> "list[torch.Tensor]":
+    """Return the tensors of what a forward returned, in order."""
     import torch  # noqa: PLC0415 - as above
     from torch.utils import _pytree  # noqa: PLC0415 - as above
 
-    leaves, _ = _pytree.tree_flatten(returned)
-    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    every, _ = _pytree.tree_flatten(returned)
+    return [leaf for leaf in every if isinstance(leaf, torch.Tensor)]
 
 
 def open_contender(job: "Job") -> "Contender":

@@ -14,13 +14,13 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from bench import contenders
-from bench.contenders import executorch, mnn, ncnn, openvino, tract
+from bench.contenders import executorch, litert, mnn, ncnn, openvino, tract
 from edge_runtime.artifact import open_artifact
 from edge_runtime.contender import Contender, Job
 from edge_runtime.errors import UnsupportedModel, UnsupportedSystem
 
 Array = Any
-PEERS = ("openvino", "mnn", "ncnn", "tract", "executorch")
+PEERS = ("openvino", "mnn", "ncnn", "tract", "executorch", "litert")
 
 
 @pytest.fixture
@@ -412,10 +412,12 @@ def test_every_peer_is_a_contender_with_an_extra_and_a_pin_of_its_own(name: str)
     kind = contenders.find(name)
     assert kind.host, "a board's payload has no other engines"
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert extras[name][0].lower().startswith(f"{name}>=")
+    package = extras[name][0].lower().partition(">=")[0]
+    assert package.endswith(name)
     pins = (root / "constraints.txt").read_text().lower().splitlines()
-    assert any(pin.startswith(f"{name}==") for pin in pins)
+    assert any(pin.startswith(f"{package}==") for pin in pins)
 
 
-def test_executorch_makes_programs_for_fixed_sizes() -> None:
+def test_executorch_and_litert_make_programs_for_fixed_sizes() -> None:
     assert executorch.ExecuTorch.fixed_sizes
+    assert litert.LiteRt.fixed_sizes
