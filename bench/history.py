@@ -5,26 +5,43 @@ missing, damaged or of another version, and a record that changed on disk is rea
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from bench import steps
 from bench.errors import NoHistory
+from bench.suspicion import Flag, Suspicion, suspicions
 from edge_runtime import summary
 from edge_runtime.errors import RecordError
 from edge_runtime.record import Record, load_record
 from edge_runtime.stats import Interval
 
 KIND, SCHEMA, INDEX = "edge-history", 1, "edge-history.sqlite"
-VERSION = 1  # of the index: another one is thrown away and made anew
-SUSPECT = 6  # steps that all go one way: rather the instrument than the software
+EVERY = "SELECT * FROM figures ORDER BY created, path"
+VERSION = 2  # of the index: another one is thrown away and made anew
+LATELY = 60  # points of a line that are looked at for suspicions
+TIMES = ("p50", "p90", "cold_start")  # figures that a machine's state moves
 METRICS = ("p50", "p90", "cold_start", "total_peak", "model_steady")
-FIGURES = ("created", "model", "contender", "variant", "setting", "engine", "artifact", "kernel", "governor", "margin")
+FIGURES = (
+    "created",
+    "model",
+    "contender",
+    "variant",
+    "setting",
+    "machine",
+    "engine",
+    "artifact",
+    "kernel",
+    "governor",
+    "margin",
+)
 COLUMNS = (*FIGURES, *(f"{name}{part}" for name in METRICS for part in ("", "_low", "_high")))
+EXPLAINS = ("engine: ", "artifact: ")  # marks after which a step is the software's own
 MARKS = ("engine", "artifact", "kernel", "governor")  # what breaks a line softly: shown, never a line of its own
 
 
@@ -49,21 +66,18 @@ class Line:
     points: tuple[Point, ...]
     segments: tuple[steps.Segment, ...]
 
-    @property
-    def suspect(self) -> bool:
-        """Whether so many steps all go one way that the machine is the likelier cause."""
-        levels = [segment.level for segment in self.segments]
-        signs = [later > earlier for earlier, later in pairwise(levels)]
-        return len(signs) >= SUSPECT and len(set(signs)) == 1
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What `history` found. unread: files that are no records, each with the reason."""
+    """What `history` found. unread: files that are no records, each with the reason.
+
+    suspicions: when a machine of these lines moved the figures of several lines, of this or other artifacts, one way.
+    """
 
     name: str
     metric: str
     lines: tuple[Line, ...]
+    suspicions: tuple[Suspicion, ...]
     unread: tuple[str, ...]
 
     def to_document(self) -> dict[str, Any]:
@@ -79,8 +93,12 @@ def history(
     margin: steps up to it count as none; the largest of the records' own when None.
     Raises NoHistory when no record there has that artifact.
     """
-    rows, unread = _indexed(folder, name)
-    rows = [row for row in rows if row[metric] is not None and contender in {None, row["contender"]}]
+    every, unread = _indexed(folder)
+    rows = [
+        row
+        for row in every
+        if row["model"] == name and row[metric] is not None and contender in {None, row["contender"]}
+    ]
     if not rows:
         raise NoHistory(
             f"no record of {name!r} with a {metric}", str(folder), "name the folder that edge bench -o writes to"
@@ -89,7 +107,35 @@ def history(
     for key in dict.fromkeys((row["contender"], row["setting"]) for row in rows):
         own = [row for row in rows if (row["contender"], row["setting"]) == key]
         lines.append(_line(own, metric, max(row["margin"] for row in own) if margin is None else margin))
-    return History(name=name, metric=metric, lines=tuple(lines), unread=tuple(unread))
+    machines = {row["machine"] for row in rows}
+    flags = [flag for flag in _flags(every, margin) if flag.machine in machines]
+    return History(name=name, metric=metric, lines=tuple(lines), suspicions=suspicions(flags), unread=tuple(unread))
+
+
+def _flags(rows: Sequence[sqlite3.Row], margin: float | None) -> Iterator[Flag]:
+    """Yield the steps of every line of times that neither another engine nor another artifact explains."""
+    lines: dict[tuple[str, str, str], list[sqlite3.Row]] = {}
+    for row in rows:
+        lines.setdefault((row["model"], row["contender"], row["setting"]), []).append(row)
+    for (model, contender, _), own in lines.items():
+        for metric in TIMES:
+            known = [row for row in own if row[metric] is not None][-LATELY:]
+            if len(known) < 2 * steps.MIN_SEGMENT:
+                continue
+            line = _line(known, metric, max(row["margin"] for row in known) if margin is None else margin)
+            for before, after in pairwise(line.segments):
+                point, when = line.points[after.start], _moment(line.points[after.start].created)
+                if when is not None and not any(mark.startswith(EXPLAINS) for mark in point.marks):
+                    machine = known[after.start]["machine"]
+                    yield Flag(when, machine, f"{model}, {contender}, {metric}", after.level > before.level)
+
+
+def _moment(created: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(created)
+    except ValueError:  # what a record says of itself is anyone's text
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _line(rows: Sequence[sqlite3.Row], metric: str, margin: float) -> Line:
@@ -124,19 +170,18 @@ def _weights(points: Sequence[Point]) -> list[float]:
     return [min(10.0, max(0.1, middle / width)) if width else 0.1 for width in widths]
 
 
-def _indexed(folder: Path, name: str) -> tuple[list[sqlite3.Row], list[str]]:
+def _indexed(folder: Path) -> tuple[list[sqlite3.Row], list[str]]:
     try:
         with closing(_opened(folder)) as index:
             unread = _refresh(index, folder)
-            rows = index.execute("SELECT * FROM figures WHERE model = ? ORDER BY created, path", (name,)).fetchall()
-            return rows, unread
+            return index.execute(EVERY).fetchall(), unread
     except sqlite3.DatabaseError as problem:
         if isinstance(problem, sqlite3.OperationalError) and not (folder / INDEX).exists():
             raise
         (folder / INDEX).unlink(missing_ok=True)  # damaged: the records are the truth
     with closing(_opened(folder)) as index:
         unread = _refresh(index, folder)
-        return index.execute("SELECT * FROM figures WHERE model = ? ORDER BY created, path", (name,)).fetchall(), unread
+        return index.execute(EVERY).fetchall(), unread
 
 
 def _opened(folder: Path) -> sqlite3.Connection:
@@ -217,6 +262,7 @@ def _rows(record: Record, path: str) -> list[tuple[Any, ...]]:
                 one.name,
                 one.artifact.variant,
                 f"{setting}, {one.artifact.variant}",
+                record.machine.key,
                 one.engine,
                 one.artifact.sha256[:12],
                 record.machine.kernel,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import history as keeping
+from bench.suspicion import Suspicion
 from edge_runtime.console import RIGHT, Console, table, verb_parser
 from edge_runtime.units import Text, count, duration, size
 
@@ -29,6 +30,9 @@ def history(argv: list[str]) -> int:
     found = keeping.history(
         options.name, options.records, metric=options.metric, contender=options.contender, margin=options.margin
     )
+    for one in found.suspicions:
+        console.say(suspected(one))
+        console.say()
     for line in found.lines:
         console.say("\n".join(told(line, found.metric, blocks=console.can_show(BLOCKS))))
         console.say()
@@ -38,14 +42,22 @@ def history(argv: list[str]) -> int:
     return 0
 
 
+def suspected(one: Suspicion) -> str:
+    """Return a suspicion as a sentence, with what to do about it."""
+    way = "larger" if one.up else "smaller"
+    return (
+        f"instrument suspect: {one.steps} steps between {one.since[:10]} and {one.until[:10]}, all to {way} figures, "
+        f"in {'; '.join(one.lines)}. Doubt the machine ({one.machine}) before the software: edge doctor, then "
+        "edge bench --calibrate"
+    )
+
+
 def told(line: keeping.Line, metric: str, *, blocks: bool) -> list[str]:
     """Return one line of history as lines of text."""
     text = size if metric in {"total_peak", "model_steady"} else duration
     values = [point.value for point in line.points]
     starts = {segment.start: index for index, segment in enumerate(line.segments)}
     lines = [f"{line.contender}, {metric}: {_sentence(line, text)}", line.setting]
-    if line.suspect:
-        lines.append("suspect: every step goes the same way, so doubt the machine before the software")
     lines.append(_spark(values, BLOCKS if blocks else HASHES))
     rows = [("when", metric, "", "")]
     for index, point in list(enumerate(line.points))[-SHOWN:]:

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import history as keeping
 from bench.errors import NoHistory
 from bench.history import INDEX, history
-from bench.steps import Segment
 from edge_runtime.cli import main
 from edge_runtime.record import Record
 
@@ -100,12 +98,41 @@ def test_no_record_and_no_folder_are_said(tmp_path: Path) -> None:
         history("digits", tmp_path / "none")
 
 
-def test_steps_that_all_go_one_way_put_the_instrument_in_doubt() -> None:
-    one_way = tuple(Segment(i, i + 1, 1.1**i) for i in range(keeping.SUSPECT + 1))
-    line = keeping.Line(contender="edge", setting="", points=(), segments=one_way)
-    assert line.suspect
-    assert not replace(line, segments=(*one_way[:-1], replace(one_way[-1], level=0.5))).suspect
-    assert not replace(line, segments=one_way[1:]).suspect
+def test_when_all_figures_of_a_machine_move_one_way_the_instrument_is_suspect(
+    make_record: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day in range(8):
+        for model in ("a", "b", "c"):
+            hot = 1.2 if day >= 4 else 1.0
+            record = make_record({"edge": 100.0 * hot, "torch": 400.0 * hot}, samples=40, model=model, seed=day)
+            replace(record, created=f"2026-01-{day + 1:02}T00:00:00Z").save(tmp_path / f"{model}{day}.json")
+    (found,) = history("a", tmp_path).suspicions
+    # two contenders on three models
+    assert (found.machine, found.steps, len(found.lines), found.up) == ("k" * 16, 6, 6, True)
+    assert found.since.startswith("2026-01-05")
+    assert "b, torch, p50" in found.lines
+    assert main(["history", "a", "--records", str(tmp_path)]) == 0
+    assert "instrument suspect: 6 steps between 2026-01-05 and 2026-01-05" in capsys.readouterr().out
+
+
+def test_a_step_with_another_engine_is_explained_and_casts_no_suspicion(make_record: Make, tmp_path: Path) -> None:
+    for day in range(8):
+        for model in ("a", "b", "c"):
+            slow = 1.2 if day >= 4 else 1.0
+            record = make_record({"edge": 100.0 * slow, "torch": 400.0 * slow}, samples=40, model=model, seed=day)
+            newer = [replace(one, engine=f"version {day >= 4}") for one in record.contenders]
+            record = replace(record, contenders=tuple(newer), created=f"2026-01-{day + 1:02}T00:00:00Z")
+            record.save(tmp_path / f"{model}{day}.json")
+    assert len(history("a", tmp_path).lines[0].segments) == 2
+    assert history("a", tmp_path).suspicions == ()
+
+
+def test_a_date_that_is_none_stops_nothing(make_record: Make, tmp_path: Path) -> None:
+    for day in range(8):
+        record = make_record({"edge": 120.0 if day >= 4 else 100.0}, samples=40, seed=day)
+        replace(record, created=f"on day {day}").save(tmp_path / f"{day}.json")
+    found = history("digits", tmp_path)
+    assert (len(found.lines[0].segments), found.suspicions) == (2, ())
 
 
 def test_the_verb_tells_the_step_in_words_and_draws_the_line(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
