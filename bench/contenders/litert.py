@@ -89,7 +89,7 @@ class LiteRt:
         }
 
     def configuration(self) -> Mapping[str, str]:
-        """Return what the interpreter was made with, and how many operators are XNNPACK's and how many are not."""
+        """Return what the interpreter was made with, and in how many parts XNNPACK took of how many operators."""
         names = [one["op_name"] for one in self._interpreter._get_ops_details()]  # noqa: SLF001 - nothing public tells
         return {
             "num_threads": str(self._job.threads),
