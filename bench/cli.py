@@ -11,7 +11,7 @@ from bench import comparison, contenders, runner
 from bench.commands.amounts import size_bytes
 from bench.errors import NotComparable
 from bench.report import terminal
-from edge_runtime import noise_floor, scenario_figures, summary
+from edge_runtime import confirmation, noise_floor, scenario_figures, summary
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.commands.measure import interrupted, saving_problem
@@ -44,6 +44,7 @@ def bench(argv: list[str]) -> int:
     options = _bench_parser().parse_args(argv)
     console = Console.of(options)
     resumed = None if options.resume is None else load_record(options.resume)
+    before = None if options.baseline is None else load_record(options.baseline)
     if options.output is not None:
         _refuse_output(options.output, force=options.force)
     output: Path | None = options.output or options.resume
@@ -69,6 +70,8 @@ def bench(argv: list[str]) -> int:
             progress=progress,
             keep=lambda record: _keep(record, output),
             resume=resumed,
+            before=before,
+            confirm=options.confirm,
         )
     problem = saving_problem(record, output)
     if not options.json:
@@ -81,6 +84,8 @@ def bench(argv: list[str]) -> int:
         console.note(interrupted(record, output, "edge bench"))
     compared = summary.comparisons(record, contender=contenders.OWN)
     told = {**summary.document(record, compared), "scenario": scenario_figures.document(record)}
+    for line, one in zip(told["comparisons"], compared, strict=True):
+        line["confirmed"] = confirmation.confirmed(record, one)
     console.answer({**record.to_document(), "summary": told})
     if problem is not None:
         console.note(f"edge: {problem}")
@@ -174,8 +179,13 @@ def _bench_parser() -> argparse.ArgumentParser:
     torch.add_argument("--trust-pickle", action="store_true", help="open a whole pickled module: it can run any code")
     parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, saved after each launch")
     parser.add_argument(
-        "--resume", metavar="R.json", type=Path, help="go on with this record, and save there unless -o says otherwise"
+        "--resume",
+        metavar="R.json",
+        type=Path,
+        help="go on with this record, and save there unless -o says otherwise",
     )
+    parser.add_argument("--confirm", action="store_true", help="a second batch, though ours is not slower")
+    parser.add_argument("--baseline", metavar="R.json", type=Path, help="... where it is slower than in this record")
     parser.add_argument("--force", action="store_true", help="replace the record file")
     return parser
 

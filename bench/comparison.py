@@ -5,11 +5,11 @@ Welch's, and wider.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_runtime import summary
+from edge_runtime import confirmation, summary
 from edge_runtime.measured import MeasuredContender
 from edge_runtime.record import Record, load_record
 from edge_runtime.stats import Interval, launch_interval, unpaired_ratio, verdict
@@ -25,6 +25,8 @@ class Change:
     figure: p50_ns, cold_start_ns, model_steady_bytes or total_peak_bytes.   speedup: before over after, so above 1
     is an improvement, with its interval.   verdict: faster, slower, same, inconclusive, invalid or not comparable;
     "" for memory, which each record holds from one launch: a difference, with no interval to judge it by.
+    confirmed: whether the later record's second batch of rounds says "slower" by itself; None of another verdict, or
+    without such a batch.
     """
 
     contender: str
@@ -33,6 +35,7 @@ class Change:
     after: float | None
     speedup: Interval | None
     verdict: str
+    confirmed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +67,26 @@ def compare(before: Record | str | Path, after: Record | str | Path) -> Comparis
     margin = max(one.config.margin, other.config.margin)
     names = [first.name for first in one.contenders if any(second.name == first.name for second in other.contenders)]
     changes = [change for name in names for change in _changes(one, other, name, margin, blocked=bool(obstacles))]
+    second = confirmation.second_batch(other)
+    if second is not None:
+        changes = [_confirmed(change, one, second, margin) for change in changes]
     return Comparison(
         obstacles=obstacles, differences=tuple(_differences(one, other, names)), changes=tuple(changes), margin=margin
     )
+
+
+def is_slower(before: Record, after: Record) -> bool:
+    """Return whether the later record's first contender, ours, is slower than it was."""
+    ours = after.contenders[0].name if after.contenders else ""
+    found = compare(before, after)
+    return any((c.contender, c.figure, c.verdict) == (ours, "p50_ns", "slower") for c in found.changes)
+
+
+def _confirmed(change: Change, before: Record, second: Record, margin: float) -> Change:
+    if change.verdict != "slower":
+        return change
+    again = _changes(before, second, change.contender, margin, blocked=False)
+    return replace(change, confirmed=any((c.figure, c.verdict) == (change.figure, "slower") for c in again))
 
 
 def _changes(one: Record, other: Record, name: str, margin: float, *, blocked: bool) -> list[Change]:

@@ -3,8 +3,8 @@
 A limit is **broken** when a figure's whole interval lies beyond it, and **holds** when none of it does; in between it
 is **unsure**, which more rounds settle. p99 has no in-between: its limit holds when the samples show, with the asked
 confidence, that at most one call in a hundred is slower, and is broken otherwise. What was not measured, or answered
-wrongly, is broken: a limit must not hold because nobody looked. A figure that grew over a baseline breaks its limit
-only when both halves of the rounds say so by themselves, or a second record does.
+wrongly, is broken: a limit must not hold because nobody looked. A time relative to another contender or to a baseline
+breaks its limit only when a second batch of rounds, or a second record, says so by itself: until then it is unsure.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any
 from bench import comparison
 from bench.budget import EXACT, METRICS, Rule
 from bench.errors import NothingMatched
-from edge_runtime import summary
+from edge_runtime import confirmation, summary
 from edge_runtime.record import Record
 from edge_runtime.stats import Interval
 from edge_runtime.units import Text, duration, energy, size
@@ -73,7 +73,8 @@ def gate(
 ) -> Judgement:
     """Hold every record against every rule that is about it.
 
-    baseline: what `max_growth` is relative to.   confirm: a second record of the same, without which no growth breaks.
+    baseline: what `max_growth` is relative to.   confirm: a second record of the same, in
+    the stead of the records' own second batches.
     Raises NothingMatched when no rule is about any contender.
     """
     findings = []
@@ -112,7 +113,7 @@ def _judged(rule: Rule, record: Record, name: str, baseline: Record | None, conf
         failure = standing.contender.failure
         return replace(blank, reason=f"{failure.kind}: {failure.reason}" if failure else "it answers wrongly")
     if rule.min_speedup is not None:
-        return _faster(rule, record, blank)
+        return _faster(rule, record, blank, confirm)
     if rule.max_growth is not None:
         return _grown(rule, record, blank, baseline, confirm)
     if rule.metric == "p99":
@@ -166,7 +167,22 @@ def _at_most(above: int, count: int, share: float) -> float:
     return min(1.0, total)
 
 
-def _faster(rule: Rule, record: Record, blank: Finding) -> Finding:
+def _confirmed(found: Finding, again: Finding | None) -> Finding:
+    """Return what was found broken as such only where the second batch of rounds, or second record, finds it too."""
+    said = None if again is None else again.outcome == BROKEN
+    reason = ", ".join(filter(None, (found.reason, confirmation.in_words(said=said))))
+    return replace(found, outcome=BROKEN if said else UNSURE, reason=reason)
+
+
+def _faster(rule: Rule, record: Record, blank: Finding, confirm: Record | None) -> Finding:
+    found = _sped_up(rule, record, blank)
+    if found.outcome != BROKEN or found.figure == blank.figure:  # what was not measured needs no confirmation
+        return found
+    second = confirm or confirmation.second_batch(record)
+    return _confirmed(found, None if second is None else _sped_up(rule, second, blank))
+
+
+def _sped_up(rule: Rule, record: Record, blank: Finding) -> Finding:
     assert rule.min_speedup is not None  # noqa: S101 - a rule has exactly one of three
     other = next((one for one in record.contenders if one.name == rule.than), None)
     if other is None:
@@ -183,23 +199,21 @@ def _faster(rule: Rule, record: Record, blank: Finding) -> Finding:
 
 
 def _grown(rule: Rule, record: Record, blank: Finding, baseline: Record | None, confirm: Record | None) -> Finding:
-    assert rule.max_growth is not None  # noqa: S101 - a rule has exactly one of three
     if baseline is None:
         return replace(blank, reason="relative to a baseline, and none was given: --baseline RECORD.json")
-    limit = 1 + rule.max_growth
+    found = _held_to(rule, baseline, record, blank)
+    if found.outcome != BROKEN or found.figure == blank.figure or rule.metric in EXACT:
+        return found
+    second = confirm or confirmation.second_batch(record)
+    return _confirmed(found, None if second is None else _held_to(rule, baseline, second, blank))
+
+
+def _held_to(rule: Rule, baseline: Record, record: Record, blank: Finding) -> Finding:
+    assert rule.max_growth is not None  # noqa: S101 - a rule has exactly one of three
     found = _growth(rule.metric, baseline, record, blank.contender)
     if isinstance(found, str):
         return replace(blank, reason=found)
-    told = _held(blank, found, _signed(found), limit)
-    if told.outcome != BROKEN or rule.metric in EXACT:
-        return told
-    seconds = [confirm] if confirm is not None else _halves(record)
-    again = [_growth(rule.metric, baseline, one, blank.contender) for one in seconds]
-    if len(again) < (1 if confirm is not None else 2) or any(
-        isinstance(one, str) or one.estimate <= limit for one in again
-    ):
-        return replace(told, outcome=UNSURE, reason="slower, and not confirmed by a second batch of rounds")
-    return replace(told, reason="slower beyond doubt, and in the second batch as well")
+    return _held(blank, found, _signed(found), 1 + rule.max_growth)
 
 
 def _growth(metric: str, before: Record, after: Record, name: str) -> Interval | str:
@@ -233,16 +247,6 @@ def _growth(metric: str, before: Record, after: Record, name: str) -> Interval |
 
 def _named(record: Record, name: str) -> list[summary.Standing]:
     return [one for one in summary.standings(record) if one.contender.name == name]
-
-
-def _halves(record: Record) -> list[Record]:
-    rounds = sorted({launch.round for launch in record.launches})
-    halves = (set(rounds[: len(rounds) // 2]), set(rounds[len(rounds) // 2 :]))
-    return [
-        replace(record, launches=tuple(launch for launch in record.launches if launch.round in half))
-        for half in halves
-        if half
-    ]
 
 
 def _figure(standing: summary.Standing, metric: str) -> Interval | None:

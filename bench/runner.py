@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import contenders, host_sensors
+from bench import comparison, contenders, host_sensors
 from bench.boards import local
 from bench.contenders import OWN
 from bench.errors import SourceUnknown, UnknownBoard
-from edge_runtime import graph_cache, noise_floor, summary
+from edge_runtime import confirmation, graph_cache, noise_floor, summary
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.environment import machine
 from edge_runtime.errors import TimedOut, UsageError
@@ -47,6 +47,8 @@ def bench(
     progress: Callable[[Progress], None] = lambda _: None,
     keep: Callable[[Record], None] = lambda _: None,
     resume: Record | None = None,
+    before: Record | None = None,
+    confirm: bool = False,
 ) -> Record:
     """Measure our runtime and its rivals on an artifact, in fresh processes, round by round; return the record.
 
@@ -59,7 +61,9 @@ def bench(
     inputs: arrays by input name; None times the first golden case.
     plan: all of threads … scenario at once, and the length of a block, in their stead.
     progress, keep: told before each launch, and given the record after it.   resume: an earlier record of the same
-    contenders on this machine, to go on with.   Ctrl-C ends the run, not the record (`rounds.conduct`).
+    contenders on this machine, to go on with.   before: a record to be no slower than: where ours is slower than in it,
+    or than a rival, a second batch of rounds confirms that or doesn't.   confirm: measure that batch in any case.
+    Ctrl-C ends the run, not the record (`rounds.conduct`).
 
     Raises UsageError for unknown boards or contenders and plans that can't be, InputError for a damaged artifact or
     wrong inputs, SourceUnknown when PyTorch has no source, and what the workers raise (`launch.run_worker`).
@@ -74,6 +78,7 @@ def bench(
         scenario=scenario,
         fit=fit,
         fit_bytes=fit_bytes,
+        confirm=confirm,
     )
     chosen = _floored(asked)
     kinds = _line_up(against)
@@ -99,6 +104,9 @@ def bench(
             progress=progress,
             keep=lambda record: keep(warned(record)),
             resume=resume,
+            doubtful=lambda record: (
+                confirmation.doubtful(record) or (before is not None and comparison.is_slower(before, record))
+            ),
         )
     return warned(record)
 

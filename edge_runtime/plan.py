@@ -40,7 +40,9 @@ class Plan:
     calibration found, for the record.   energy_s: where the machine has a
     meter, end with a launch of each contender that rests for so long, and calls for so long, beyond the budget; None
     measures no energy, `energy.INTERVAL_S` is long enough for every meter.   fit: also find the smallest memory limit
-    under which each contender runs, beyond the budget too; fit_bytes: only try this one.
+    under which each contender runs, beyond the budget too; fit_bytes: only try this one.   confirm: whether a
+    second batch of rounds follows whatever the first one says; else only where ours is slower (`confirmation`) and
+    rounds are open.
     """
 
     rounds: int | None = None
@@ -52,6 +54,7 @@ class Plan:
     energy_s: float | None = None
     fit: bool = False
     fit_bytes: int | None = None
+    confirm: bool = False
     block: BlockPlan = field(default_factory=BlockPlan)
     scenario: Scenario = field(default_factory=Scenario)
 

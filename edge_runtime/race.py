@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge_runtime import fitness, stats, takeup, warmup
+from edge_runtime import confirmation, fitness, stats, takeup, warmup
 from edge_runtime.environment import Conditions, available_cpus, machine
 from edge_runtime.errors import BoardError, EdgeError, Unsupported, UnsupportedSystem, Unwritable
 from edge_runtime.further import Further
@@ -51,6 +51,7 @@ from edge_runtime.stats import Interval
 from edge_runtime.tree import Tree
 from edge_runtime.units import visible
 
+BATCH_ENDS = {"rounds", "precision", "max_rounds"}  # reasons after which nothing is owed but a confirmation
 ATTEMPTS = 2  # of a launch whose worker is lost: an accident may happen once, what happens twice is the contender's
 
 
@@ -67,8 +68,9 @@ class Race:
         progress: Callable[[Progress], None],
         keep: Callable[[Record], None],
         root: Path,
+        doubtful: Callable[[Record], bool] = confirmation.doubtful,
     ) -> None:
-        self._root = root
+        self._root, self._doubtful = root, doubtful
         self._entries, self._plan, self._board = entries, plan, board
         self._progress, self._keep, self._begin = progress, keep, time.monotonic()
         at_once = plan.threads * (plan.scenario.workers or 1)
@@ -84,6 +86,8 @@ class Race:
         self._earlier: Record | None = None
         self._rounds = self._next = 0  # whole rounds so far; the index of the next, which counts broken ones too
         self._round_s: list[float] = []  # how long each of this sitting took
+        self._first_rounds: int | None = None  # how many the first batch has, once a second one confirms it
+        self._confirming_from: int | None = None
 
     @property
     def has_measured(self) -> bool:
@@ -98,11 +102,14 @@ class Race:
         self._memory = list(earlier.memory)
         self._further.take_up(earlier)
         self._rounds, self._next = takeup.whole_rounds(earlier), takeup.next_round(earlier)
+        self._confirming_from = earlier.confirming_from
+        if self._confirming_from is not None:
+            self._first_rounds = takeup.whole_rounds(earlier, before=self._confirming_from)
 
     def go(self) -> str:
         """Measure until there is a reason to stop; return it."""
         self.measure_memory()
-        while (reason := self.reason_to_stop()) is None:
+        while (reason := self.reason_to_stop()) is None or self._begins_to_confirm(reason):
             begin = time.monotonic()
             self.measure_round()
             self._round_s.append(time.monotonic() - begin)
@@ -219,15 +226,34 @@ class Race:
         if not self._timed:
             wrong = all(one.answers.agree is False for one in self._contenders if one.failure is None)
             return "invalid" if wrong else "failed"
-        if plan.rounds is not None and self._rounds >= plan.rounds:
-            return "rounds"
-        if plan.rounds is None and self._rounds >= MIN_ROUNDS and self._precise():
-            return "precision"
-        if plan.rounds is None and self._rounds >= MAX_ROUNDS:
-            return "max_rounds"
-        if self._round_s and time.monotonic() - self._begin + max(self._round_s) > plan.budget_s:
-            return "budget"
-        return None
+        if self._first_rounds is None or self._rounds >= self._first_rounds + MIN_ROUNDS:
+            if plan.rounds is not None and self._rounds >= plan.rounds:
+                return "rounds"
+            if plan.rounds is None and self._rounds >= MIN_ROUNDS and self._precise():
+                return "precision"
+            if plan.rounds is None and self._rounds >= self._most_rounds():
+                return "max_rounds"
+        return "budget" if self._spent() else None
+
+    def _begins_to_confirm(self, reason: str) -> bool:
+        """Begin a second batch of rounds where the first is over and in doubt."""
+        if reason not in BATCH_ENDS or self._first_rounds is not None or self._spent():
+            return False
+        # a given number of rounds is what was asked for, until the run is taken up again
+        may = self._plan.rounds is None or self._earlier is not None
+        if not self._plan.confirm and not (may and self._doubtful(self.record("unfinished"))):
+            return False
+        self._first_rounds, self._confirming_from = self._rounds, self._next
+        return True
+
+    def _spent(self) -> bool:
+        """Return whether another round would pass the budget; the first of a sitting is always begun."""
+        return bool(self._round_s) and time.monotonic() - self._begin + max(self._round_s) > self._plan.budget_s
+
+    def _most_rounds(self) -> int:
+        if self._first_rounds is not None:
+            return self._first_rounds + MIN_ROUNDS
+        return MAX_ROUNDS if self._plan.rounds is None else self._plan.rounds
 
     def record(self, stop_reason: str) -> Record:
         """Return what was measured until now as a record."""
@@ -271,6 +297,7 @@ class Race:
             memory=tuple(self._memory),
             energy=tuple(self._further.energy),
             fits=tuple(self._further.fits),
+            confirming_from=self._confirming_from,
             stop_reason=stop_reason,
             warnings=tuple(warnings),
         )
@@ -329,7 +356,7 @@ class Race:
                 kind=told or kind,
                 contender=entry.name,
                 round=round_index,
-                rounds=plan.rounds if plan.rounds is not None else MAX_ROUNDS,
+                rounds=self._most_rounds(),
                 elapsed_s=time.monotonic() - self._begin,
                 budget_s=plan.budget_s,
                 launches=sum(launch.valid for launch in self._launches),
@@ -350,8 +377,8 @@ class Race:
         """Return how long the run will go on: what the precision, or the count, still needs, within the budget."""
         if not self._round_s:
             return None
-        wanted = self._plan.rounds
-        if wanted is None:
+        wanted = self._most_rounds()
+        if self._plan.rounds is None and self._first_rounds is None:
             # an interval narrows with the root of the rounds
             worst = max((stats.half_share(self._p50(entry.name)) for entry in self._timed), default=0.0)
             needed = MAX_ROUNDS if worst == math.inf else math.ceil(self._rounds * (worst / self._plan.precision) ** 2)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_runtime import confirmation
 from edge_runtime.artifact import Artifact
 from edge_runtime.errors import UsageError
 from edge_runtime.launch import own_command
@@ -58,6 +59,7 @@ def conduct(
     progress: Callable[[Progress], None] = lambda _: None,
     keep: Callable[[Record], None] = lambda _: None,
     resume: Record | None = None,
+    doubtful: Callable[[Record], bool] = confirmation.doubtful,
     root: Path = Path("/"),
 ) -> Record:
     """Measure the entries and return the record.
@@ -65,7 +67,8 @@ def conduct(
     inputs: an ``.npz`` of the arrays to time, by input name; None times the first golden case. Either way every launch
     checks all golden cases before it times anything.   keep is given the record after each launch, so that a crash
     loses one.   resume: an earlier record of the same entries on this machine, to go on with.   root: where the files
-    are that tell of limits and energy.
+    are that tell of limits and energy.   doubtful: asked of what was measured when the rounds are over, if the plan
+    left them open or a record is gone on with; where it says yes, a second batch follows within the budget.
 
     A KeyboardInterrupt ends the run, and its record says so, unless nothing was measured yet: then it goes through. A
     worker that is lost is started again once in its round; lost again, its contender leaves the race, and the others
@@ -81,7 +84,7 @@ def conduct(
     if plan.scenario.batches:
         for entry in entries:
             refuse_fixed_batch(entry.artifact.manifest.inputs)
-    race = Race(entries, plan, board=board, inputs=inputs, progress=progress, keep=keep, root=root)
+    race = Race(entries, plan, board=board, inputs=inputs, progress=progress, keep=keep, root=root, doubtful=doubtful)
     if resume is not None:
         race.take_up(resume)
     try:

@@ -49,13 +49,14 @@ def contender_of(earlier: Record, name: str) -> MeasuredContender | None:
     return next((one for one in earlier.contenders if one.name == name), None)
 
 
-def whole_rounds(earlier: Record) -> int:
+def whole_rounds(earlier: Record, *, before: int | None = None) -> int:
     """Return how many rounds have a launch, or a loss, of every contender that answers right.
 
     A round that was broken off in the middle is none: its launches keep their place, and pair with nobody.
+    before: count only rounds of a lower index.
     """
     rounds: dict[int, set[str]] = {}
-    for launch in earlier.launches:
+    for launch in (one for one in earlier.launches if before is None or one.round < before):
         rounds.setdefault(launch.round, set()).add(launch.contender)
     last = max(rounds, default=None)
     full = {one.name for one in earlier.contenders if one.ranked}

@@ -26,7 +26,7 @@ def gate(argv: list[str]) -> int:
     parser.add_argument("records", metavar="RECORD.json", type=Path, nargs="+", help="what edge bench or measure kept")
     parser.add_argument("--budget", metavar="budget.toml", type=Path, required=True, help="the limits; see docs/ci.md")
     parser.add_argument("--baseline", metavar="R.json", type=Path, help="the record that max_growth is relative to")
-    parser.add_argument("--confirm", metavar="R.json", type=Path, help="a second run, without which no growth breaks")
+    parser.add_argument("--confirm", metavar="R.json", type=Path, help="a second run, in the stead of a second batch")
     parser.add_argument("--strict", action="store_true", help="count as broken what the samples can't tell")
     parser.add_argument("--junit", metavar="FILE.xml", type=Path, help="write JUnit XML there, replacing it")
     parser.add_argument("--markdown", metavar="FILE.md", type=Path, help="write a summary there, replacing it")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.comparison import Comparison
-from edge_runtime import fits, summary
+from edge_runtime import confirmation, fits, summary
 from edge_runtime.record import Record
 from edge_runtime.stats import Interval
 from edge_runtime.units import count
@@ -167,7 +167,8 @@ def _sentence(one: summary.Comparison, record: Record) -> str:
             f"{ours} and {theirs}: inconclusive, a speed-up of {speedup.estimate:.2f}x is not beyond doubt {evidence}"
         )
     factor = 1 / speedup.estimate if backwards else speedup.estimate
-    return f"{ours} is {factor:.2f}x {one.verdict} than {theirs} here {evidence}"
+    told = f"{ours} is {factor:.2f}x {one.verdict} than {theirs} here {evidence}"
+    return f"{told}, {confirmation.in_words(said=confirmation.confirmed(record, one))}" if backwards else told
 
 
 def _agreement(record: Record) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bench.comparison import NOT_COMPARABLE, Comparison
 from bench.report import rows, spread
+from edge_runtime import confirmation
 from edge_runtime.commands.measure import progress_line
 from edge_runtime.record import Record
 from edge_runtime.rounds import Progress as Told
@@ -66,6 +67,11 @@ def show_comparison(found: Comparison, *, stream: TextIO, color: bool) -> None:
         return
     console.print(_table(_fitting(rows.changes(found), console.width)[0]))
     console.print()
+    for change in found.changes:
+        if change.verdict == "slower":
+            console.print(
+                Text(f"{change.contender} is slower: {confirmation.in_words(said=change.confirmed)}", style="yellow")
+            )
     console.print(
         Text("memory comes from one launch a run: a difference, with no interval to judge it by", style="dim")
     )

@@ -21,7 +21,7 @@ from bench.errors import NoHistory
 from bench.gate import gate
 from bench.history import history
 from benchmarks import zoo_table
-from edge_runtime import summary
+from edge_runtime import confirmation, summary
 from edge_runtime.cli import main
 from edge_runtime.record import Record, load_record
 from edge_runtime.rounds import Plan
@@ -90,6 +90,7 @@ def test_a_record_without_a_round_is_a_record_and_no_figure_comes_of_it(make_rec
     assert [one.outcome for one in found] == ["broken"] * 4, "a limit must not hold because nobody looked"
     with pytest.raises(NoHistory, match="no record of 'digits' with a p50"):
         history("digits", tmp_path)
+    assert (confirmation.doubtful(empty), confirmation.second_batch(empty)) == (False, None)
     assert "0 rounds of each network" in zoo_table.tables([empty])
 
 

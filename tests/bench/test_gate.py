@@ -95,29 +95,51 @@ def test_the_binomial_bound_is_scipys(above: int, count: int) -> None:
 def test_a_speed_up_over_another_contender(make_record: Make) -> None:
     record = make_record()
     assert one(record, metric="p50", than="torch", min_speedup=3.5).outcome == "holds"
-    assert one(record, metric="p50", than="torch", min_speedup=4.5).outcome == "broken"
+    unsure = one(record, metric="p50", than="torch", min_speedup=4.5)
+    assert unsure.outcome == "unsure"
+    assert unsure.reason == "the whole interval is below the limit, not confirmed: run edge bench --confirm --resume"
+    twice = confirming(make_record(rounds=12), 1.0)
+    assert one(twice, metric="p50", than="torch", min_speedup=4.5).outcome == "broken"
+    better = confirming(make_record(rounds=12), 0.5)
+    assert one(better, metric="p50", than="torch", min_speedup=7.0).outcome == "unsure"
     assert one(record, metric="p50", than="tvm", min_speedup=1.0).reason == "tvm is not in the record"
 
 
-def test_growth_breaks_only_when_a_second_batch_says_so(make_record: Make) -> None:
-    before, slower = make_record(), make_record({"edge": 120.0, "torch": 400.0}, seed=1)
-    same = make_record(seed=2)
+def confirming(record: Record, factor: float) -> Record:
+    """Return the record with its rounds from the seventh as a second batch, in which ours takes so much longer."""
+    return replace(
+        record,
+        confirming_from=6,
+        launches=tuple(
+            replace(x, block_ns=tuple(int(ns * factor) for ns in x.block_ns))
+            if x.round >= 6 and x.contender == "edge"
+            else x
+            for x in record.launches
+        ),
+    )
+
+
+def test_growth_breaks_only_when_a_second_batch_says_so_by_itself(make_record: Make) -> None:
+    before, slower = make_record(), make_record({"edge": 120.0, "torch": 400.0}, rounds=12, seed=1)
     limit: dict[str, Any] = {"metric": "p50", "max_growth": 0.05}
-    assert one(same, before, **limit).outcome == "holds"
-    assert one(slower, before, **limit).outcome == "broken", "both halves are slower"
+    assert one(make_record(seed=2), before, **limit).outcome == "holds"
+    again = one(confirming(slower, 1.0), before, **limit)
+    assert (again.outcome, again.reason[-37:]) == ("broken", "confirmed by a second batch of rounds")
+    once = one(confirming(slower, 1 / 1.15), before, **limit)
+    assert (once.outcome, once.figure[:3]) == ("unsure", "+11"), "beyond doubt as a whole, not in the second batch"
+    assert once.reason.endswith("not confirmed by a second batch of rounds")
+    alone = one(slower, before, **limit)
+    assert (alone.outcome, alone.reason[-48:]) == ("unsure", "not confirmed: run edge bench --confirm --resume")
+    cut_short = replace(slower, confirming_from=7)
+    assert one(cut_short, before, **limit).outcome == "unsure", "five rounds confirm nothing"
+    assert one(slower, **limit).reason.startswith("relative to a baseline, and none was given")
+
+
+def test_a_second_record_confirms_as_a_second_batch_does(make_record: Make) -> None:
+    before, slower = make_record(), make_record({"edge": 120.0, "torch": 400.0}, seed=1)
+    limit: dict[str, Any] = {"metric": "p50", "max_growth": 0.05}
     assert one(slower, before, slower, **limit).outcome == "broken"
-    unconfirmed = one(slower, before, same, **limit)
-    assert unconfirmed.outcome == "unsure"
-    assert unconfirmed.reason == "slower, and not confirmed by a second batch of rounds"
-    assert one(same, **limit).reason.startswith("relative to a baseline, and none was given")
-
-
-def test_growth_that_only_the_later_rounds_show_is_not_confirmed(make_record: Make) -> None:
-    long = make_record({"edge": 100.0}, rounds=20)
-    blocks = [tuple(int(ns * (1.2 if x.round >= 8 else 1)) for ns in x.block_ns) for x in long.launches]
-    late = replace(long, launches=tuple(replace(x, block_ns=b) for x, b in zip(long.launches, blocks, strict=True)))
-    found = one(late, long, metric="p50", max_growth=0.05)
-    assert (found.outcome, found.figure[:3]) == ("unsure", "+11"), "beyond doubt as a whole, and not in the first half"
+    assert one(slower, before, make_record(seed=2), **limit).outcome == "unsure"
 
 
 def test_growth_against_another_machine_is_broken_not_passed(make_record: Make) -> None:
