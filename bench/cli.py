@@ -4,10 +4,11 @@ import argparse
 import math
 import os
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import comparison, contenders, runner
+from bench import comparison, contenders, runner, thread_counts
 from bench.commands.amounts import size_bytes
 from bench.errors import NotComparable
 from bench.report import terminal
@@ -19,6 +20,7 @@ from edge_runtime.commands.scenario_flags import add_scenario_flags, scenario_of
 from edge_runtime.console import Console, verb_parser
 from edge_runtime.errors import INTERRUPTED, OutputExists, Unwritable, UsageError, WorkerLost
 from edge_runtime.record import Record, load_record
+from edge_runtime.rounds import Plan
 from edge_runtime.units import count
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ BENCH_EXAMPLES = (
     "edge bench digits.edge --calibrate",
     "edge bench digits.edge --rate 30 --against onnxruntime",
     "edge bench digits.edge --fit",
+    "edge bench digits.edge --threads 1,2 -o record.json",
     "edge bench digits.edge --source model.py:build --weights digits.pt -o record.json",
 )
 COMPARE_EXAMPLES = ("edge compare before.json after.json", "edge compare before.json after.json --json")
@@ -43,59 +46,109 @@ def bench(argv: list[str]) -> int:
     """Measure contenders side by side; print the table, or the record as JSON. Exits 0 whatever the verdict."""
     options = _bench_parser().parse_args(argv)
     console = Console.of(options)
-    resumed = None if options.resume is None else load_record(options.resume)
-    before = None if options.baseline is None else load_record(options.baseline)
-    if options.output is not None:
-        _refuse_output(options.output, force=options.force)
-    output: Path | None = options.output or options.resume
+    counts: tuple[int, ...] = options.threads
+    outputs = _outputs(options)
     artifact = open_artifact(options.artifact)
     if options.calibrate:
         return _calibrate(artifact, options, console)
-    inputs = read_inputs(options.input, artifact.manifest.inputs) if options.input else None
+    records: list[Record] = []
+    problems: list[Unwritable] = []
+    begin = time.monotonic()
+    for threads, output in outputs.items():
+        # the budget is for all runs: what one leaves is for those after it
+        left_s = (options.budget - (time.monotonic() - begin)) / (len(counts) - len(records))
+        asked = Asked(threads, left_s if len(counts) == 1 else max(1.0, left_s), output)
+        record = _measured(artifact, options, console, asked)
+        records.append(record)
+        problem = saving_problem(record, output)
+        problems += [] if problem is None else [problem]
+        if not options.json:
+            _show(record, None if problem else output, console)
+        if record.stop_reason == "interrupted":
+            console.note(interrupted(record, output, "edge bench"))
+            break
+    told = [_summary(record) for record in records]
+    if len(counts) == 1:
+        console.answer({**records[0].to_document(), "summary": told[0]})
+    else:
+        console.say("\n".join(thread_counts.lines(records)))
+        console.answer(thread_counts.document(records, told))
+    for problem in problems:
+        console.note(f"edge: {problem}")
+    codes = [*(problem.exit_code for problem in problems), *(EXITS.get(record.stop_reason, 0) for record in records)]
+    return next(filter(None, codes), 0)
+
+
+def _outputs(options: argparse.Namespace) -> dict[int, Path | None]:
+    """Return where the record of each thread count is kept; refuse what can't be before minutes are spent on it."""
+    counts: tuple[int, ...] = options.threads
+    for flag in ("resume", "baseline", "calibrate") if len(counts) > 1 else ():
+        if getattr(options, flag):
+            raise UsageError(f"--{flag} with {len(counts)} thread counts", "--threads", "give one of them at a time")
+    Plan(threads=max(counts), budget_s=options.budget)  # refuses more threads than CPUs, and no time at all
+    if options.output is None:
+        return dict.fromkeys(counts, options.resume)
+    outputs = {threads: thread_counts.path_of(options.output, threads, counts) for threads in counts}
+    for path in outputs.values():
+        _refuse_output(path, force=options.force)
+    return dict(outputs)
+
+
+class Asked(NamedTuple):
+    """What differs from run to run of one command. output: where its record is kept, None for nowhere."""
+
+    threads: int
+    budget_s: float
+    output: Path | None
+
+
+def _measured(artifact: Artifact, options: argparse.Namespace, console: Console, asked: Asked) -> Record:
+    """Run the contenders, and keep the record after each launch."""
     with terminal.progress(stream=sys.stderr, color=console.color, quiet=console.quiet) as progress:
-        record = runner.bench(
+        return runner.bench(
             artifact,
             on=options.on,
             against=options.against.split(","),
-            threads=options.threads,
+            threads=asked.threads,
             rounds=options.rounds,
-            budget_s=options.budget,
+            budget_s=asked.budget_s,
             precision=options.precision,
             margin=options.margin,
             scenario=scenario_of(options),
             fit=options.fit is not None,
             fit_bytes=None if options.fit == SEARCH else options.fit,
             source=_source(options),
-            inputs=inputs,
+            inputs=read_inputs(options.input, artifact.manifest.inputs) if options.input else None,
             progress=progress,
-            keep=lambda record: _keep(record, output),
-            resume=resumed,
-            before=before,
+            keep=lambda record: _keep(record, asked.output),
+            resume=None if options.resume is None else load_record(options.resume),
+            before=None if options.baseline is None else load_record(options.baseline),
             confirm=options.confirm,
         )
-    problem = saving_problem(record, output)
-    if not options.json:
-        terminal.show(record, contender=contenders.OWN, stream=sys.stdout, color=console.color)
-        for line in scenario_figures.lines(record):
-            console.say(f"{record.config.scenario}: {line}")
-        if output is not None and problem is None:
-            console.say(f"\nrecord: {output}")
-    if record.stop_reason == "interrupted":
-        console.note(interrupted(record, output, "edge bench"))
+
+
+def _show(record: Record, saved: Path | None, console: Console) -> None:
+    """Print one run: verdicts, table, facts, and where it is kept."""
+    terminal.show(record, contender=contenders.OWN, stream=sys.stdout, color=console.color)
+    for line in scenario_figures.lines(record):
+        console.say(f"{record.config.scenario}: {line}")
+    if saved is not None:
+        console.say(f"\nrecord: {saved}")
+
+
+def _summary(record: Record) -> dict[str, Any]:
     compared = summary.comparisons(record, contender=contenders.OWN)
     told = {**summary.document(record, compared), "scenario": scenario_figures.document(record)}
     for line, one in zip(told["comparisons"], compared, strict=True):
         line["confirmed"] = confirmation.confirmed(record, one)
-    console.answer({**record.to_document(), "summary": told})
-    if problem is not None:
-        console.note(f"edge: {problem}")
-        return problem.exit_code
-    return EXITS.get(record.stop_reason, 0)
+    return told
 
 
 def _calibrate(artifact: Artifact, options: argparse.Namespace, console: Console) -> int:
     with terminal.progress(stream=sys.stderr, color=console.color, quiet=console.quiet) as progress:
-        record, floor = runner.calibrate(artifact, threads=options.threads, budget_s=options.budget, progress=progress)
+        record, floor = runner.calibrate(
+            artifact, threads=options.threads[0], budget_s=options.budget, progress=progress
+        )
     compared = summary.compare(record, baseline=contenders.OWN, contender=runner.TWIN)
     if options.output is not None:
         record.save(options.output)
@@ -148,7 +201,13 @@ def _bench_parser() -> argparse.ArgumentParser:
         help=f"{', '.join(name for name in contenders.KINDS if name != contenders.OWN)}, edge:VARIANT, or your own "
         f"FILE.py:factory, separated by commas (default: {AGAINST})",
     )
-    parser.add_argument("--threads", metavar="N", type=int, default=1, help="threads of each contender (default: 1)")
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=thread_counts.parse,
+        default=(1,),
+        help="threads of each contender (default: 1); 1,2 or sweep (1, 2, 4 ...): a run and a record for each",
+    )
     parser.add_argument(
         "--rounds", metavar="N|auto", type=_rounds, default="auto", help="auto: until --precision or --budget"
     )

@@ -68,6 +68,7 @@ class EdgeContender:
     """Our runtime's bound call."""
 
     CALL: ClassVar[str] = "bound"
+    PRESET: ClassVar[str] = "balanced"  # what `load` does by itself
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -83,7 +84,7 @@ class EdgeContender:
         """Load the artifact as a user's program does, hash check included."""
         from edge_runtime.model import load  # noqa: PLC0415 - the import is a measured phase
 
-        self._model = load(self._job.artifact, variant=self._job.variant, threads=self._job.threads)
+        self._model = load(self._job.artifact, variant=self._job.variant, threads=self._job.threads, preset=self.PRESET)
 
     def prepare(self, inputs: "Mapping[str, Array]") -> Step:
         """Bind the inputs."""
@@ -98,7 +99,16 @@ class EdgeContender:
     def configuration(self) -> Mapping[str, str]:
         """Return how the model was opened."""
         assert self._model is not None, "load() comes first"  # noqa: S101 - as above
-        return {"call": self.CALL, "threads": str(self._model.threads), "variant": self._model.variant.name}
+        from edge_runtime.session import PRESETS  # noqa: PLC0415 - as above
+
+        _, spinning = PRESETS[self.PRESET]
+        return {
+            "call": self.CALL,
+            "threads": str(self._model.threads),
+            "variant": self._model.variant.name,
+            "preset": self.PRESET,
+            "spinning": "on" if spinning else "off",
+        }
 
 
 class CheckedCallContender(EdgeContender):

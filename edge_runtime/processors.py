@@ -1,10 +1,12 @@
 """The processors of a machine: model, clusters of like cores with their clocks, instruction-set flags."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_runtime.tree import Tree, as_integer, cpu_list
 
 CPUS = "sys/devices/system/cpu"
+LEAST_CLOCK = 0.9  # of the fastest's, of cores that are still of its kind
 
 # "CPU implementer" and "CPU part" of /proc/cpuinfo on arm64.   Source: Linux, arch/arm64/include/asm/cputype.h
 ARM_CORES = {
@@ -76,6 +78,40 @@ def clusters(tree: Tree) -> tuple[Cluster, ...]:
         groups.setdefault(by_clock if None in capacities.values() else capacities[cpu], []).append(cpu)
     found = [_cluster(tree, tuple(group), capacities[group[0]], cores.get(group[0])) for group in groups.values()]
     return tuple(sorted(found, key=lambda one: (-(one.capacity or 0), -(one.highest_khz or 0), one.cpus)))
+
+
+def fastest(tree: Tree, available: Sequence[int]) -> tuple[int, ...]:
+    """Return those of the available CPUs that are of the fastest kind; all of them where nothing tells them apart.
+
+    By capacity where the kernel tells it. By highest clock else, where cores of one kind may differ by a tenth: each
+    of a PC's has a clock of its own, and a few are allowed a little more.
+    """
+    found = clusters(tree)
+    if not found:
+        return tuple(available)
+    top = found[0]
+    if top.capacity is not None:
+        like = [one for one in found if one.capacity == top.capacity]
+    else:
+        like = [one for one in found if (one.highest_khz or 0) >= LEAST_CLOCK * (top.highest_khz or 0)]
+    fast = {cpu for one in like for cpu in one.cpus}
+    return tuple(cpu for cpu in available if cpu in fast) or tuple(available)
+
+
+def choose(tree: Tree, available: Sequence[int], count: int) -> tuple[int, ...]:
+    """Return so many of the available CPUs to measure on: the fastest kind first, and of these the last.
+
+    The first CPU serves most interrupts. Fewer than asked for where there are fewer.
+    """
+    fast = fastest(tree, available)
+    speeds = {cpu: (one.capacity or 0, one.highest_khz or 0) for one in clusters(tree) for cpu in one.cpus}
+    slow = sorted((cpu for cpu in available if cpu not in fast), key=lambda cpu: speeds.get(cpu, (0, 0)))
+    return tuple(sorted([*slow, *fast][-count:]))
+
+
+def sweep(count: int) -> tuple[int, ...]:
+    """Return the thread counts that show how so many CPUs scale: 1, 2, 4 and so on, and all of them."""
+    return tuple(sorted({*(1 << power for power in range(count.bit_length())), count}))
 
 
 def model(tree: Tree) -> str | None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge_runtime import confirmation, fitness, stats, takeup, warmup
+from edge_runtime import confirmation, fitness, processors, stats, takeup, warmup
 from edge_runtime.environment import Conditions, available_cpus, machine
 from edge_runtime.errors import BoardError, EdgeError, Unsupported, UnsupportedSystem, Unwritable
 from edge_runtime.further import Further
@@ -74,7 +74,7 @@ class Race:
         self._entries, self._plan, self._board = entries, plan, board
         self._progress, self._keep, self._begin = progress, keep, time.monotonic()
         at_once = plan.threads * (plan.scenario.workers or 1)
-        self._cpus = available_cpus()[-at_once:]  # the first CPU serves most interrupts
+        self._cpus = processors.choose(Tree(root), available_cpus(), at_once)
         self._launcher = Launcher(plan, cpus=self._cpus, inputs=inputs, root=root)
         self._troubles: list[str] = []
         self._further = Further(plan, self._launch, root=root, save=self._save, trouble=self._troubles.append)

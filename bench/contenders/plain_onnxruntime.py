@@ -49,6 +49,15 @@ class PlainOnnxruntime:
         assert isinstance(returned, list)  # noqa: S101 - what session.run returns
         return dict(zip((port.name for port in self._opened().get_outputs()), returned, strict=True))
 
+    def configuration(self) -> Mapping[str, str]:
+        """Return the session's own word on its threads; they spin while they wait, which is onnxruntime's default."""
+        options = self._opened().get_session_options()
+        return {
+            "intra_op_num_threads": str(options.intra_op_num_threads),
+            "execution_mode": str(options.execution_mode).rpartition(".")[2],
+            "spinning": "on",
+        }
+
     def _opened(self) -> "InferenceSession":
         assert self._session is not None, "load() comes first"  # noqa: S101 - the worker's order, not a user's
         return self._session

@@ -78,7 +78,7 @@ def test_an_output_folder_that_is_not_there_is_told_before_anything_runs(
         (("--budget", "nan"), "no time such as"),
         (("--rounds", "many"), "neither a number nor auto"),
         (("--rounds", "0", "--against", "onnxruntime"), "0 rounds"),
-        (("--threads", "0", "--against", "onnxruntime"), "0 threads on"),
+        (("--threads", "0", "--against", "onnxruntime"), "thread counts such as 1,2 nor sweep"),
     ],
 )
 def test_senseless_flags_are_usage_errors(
