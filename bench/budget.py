@@ -44,6 +44,8 @@ METRICS = {
     "p99": "ns",
     "mean": "ns",
     "cold_start": "ns",
+    "start_warm": "ns",
+    "start_evicted": "ns",
     "total_peak": "bytes",
     "model_steady": "bytes",
     "resident": "bytes",

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import comparison, contenders, runner, thread_counts
+from bench import comparison, contenders, operator_deltas, runner, thread_counts
 from bench.commands.amounts import size_bytes
 from bench.errors import NotComparable
 from bench.report import terminal
-from edge_runtime import confirmation, noise_floor, scenario_figures, summary
+from edge_runtime import confirmation, noise_floor, operator_figures, scenario_figures, start_figures, summary
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.commands.measure import interrupted, saving_problem
@@ -117,6 +117,8 @@ def _measured(artifact: Artifact, options: argparse.Namespace, console: Console,
             scenario=scenario_of(options),
             fit=options.fit is not None,
             fit_bytes=None if options.fit == SEARCH else options.fit,
+            starts=options.starts,
+            operators=options.operators,
             source=_source(options),
             inputs=read_inputs(options.input, artifact.manifest.inputs) if options.input else None,
             progress=progress,
@@ -132,13 +134,23 @@ def _show(record: Record, saved: Path | None, console: Console) -> None:
     terminal.show(record, contender=contenders.OWN, stream=sys.stdout, color=console.color)
     for line in scenario_figures.lines(record):
         console.say(f"{record.config.scenario}: {line}")
+    slower = operator_deltas.lines(operator_deltas.against_baselines(record, contender=contenders.OWN))
+    for line in (*operator_figures.lines(record), *slower):
+        console.say(line)
+    for part in start_figures.lines(record, contender=contenders.OWN):
+        console.say(f"\n{part}")
     if saved is not None:
         console.say(f"\nrecord: {saved}")
 
 
 def _summary(record: Record) -> dict[str, Any]:
     compared = summary.comparisons(record, contender=contenders.OWN)
-    told = {**summary.document(record, compared), "scenario": scenario_figures.document(record)}
+    told = {
+        **summary.document(record, compared),
+        "scenario": scenario_figures.document(record),
+        "operators": operator_figures.document(record),
+        "starts": start_figures.document(record, contender=contenders.OWN),
+    }
     for line, one in zip(told["comparisons"], compared, strict=True):
         line["confirmed"] = confirmation.confirmed(record, one)
     return told
@@ -228,6 +240,20 @@ def _bench_parser() -> argparse.ArgumentParser:
         nargs="?",
         const=SEARCH,
         help="find the smallest memory limit under which each contender runs, after the rounds; or try this one",
+    )
+    parser.add_argument(
+        "--operators",
+        action=argparse.BooleanOptionalAction,
+        help="profile edge and edge:VARIANT after the rounds: time by operator, share of this machine's peak; with the "
+        "flag beyond --budget too (default: where the budget leaves about 3 s each)",
+    )
+    parser.add_argument(
+        "--starts",
+        metavar="N",
+        type=int,
+        default=0,
+        help="also start each N times with its files in the page cache and N times with them evicted, which needs no "
+        "root; beyond --budget (default: 0)",
     )
     add_scenario_flags(parser)
     add_input_flag(parser, otherwise="otherwise the first golden case is timed")

@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.operator_deltas import OperatorDeltas, between
 from edge_runtime import confirmation, summary
 from edge_runtime.measured import MeasuredContender
 from edge_runtime.record import Record, load_record
+from edge_runtime.start_figures import first_outputs
+from edge_runtime.starts import CACHES
 from edge_runtime.stats import Interval, launch_interval, unpaired_ratio, verdict
 
 KIND, SCHEMA = "edge-comparison", 1
@@ -22,9 +25,10 @@ NOT_COMPARABLE = "not comparable"
 class Change:
     """One figure of one contender, before and after; None where it was not measured.
 
-    figure: p50_ns, cold_start_ns, model_steady_bytes or total_peak_bytes.   speedup: before over after, so above 1
-    is an improvement, with its interval.   verdict: faster, slower, same, inconclusive, invalid or not comparable;
-    "" for memory, which each record holds from one launch: a difference, with no interval to judge it by.
+    figure: p50_ns, cold_start_ns, where there are starts start_warm_ns and start_evicted_ns, model_steady_bytes or
+    total_peak_bytes.   speedup: before over after, so above 1 is an improvement, with its interval.
+    verdict: faster, slower, same, inconclusive, invalid or not comparable; "" for memory, which each record holds from
+    one launch: a difference, with no interval to judge it by.
     confirmed: whether the later record's second batch of rounds says "slower" by itself; None of another verdict, or
     without such a batch.
     """
@@ -44,12 +48,14 @@ class Comparison:
 
     obstacles: why no verdict is given, empty when the records are comparable.   differences: what else was not the
     same and may explain a change.   margin: the larger of the two records', up to which differences count as none.
+    operators: of each contender that was profiled in one of them, what got slower.
     """
 
     obstacles: tuple[str, ...]
     differences: tuple[str, ...]
     changes: tuple[Change, ...]
     margin: float
+    operators: tuple[OperatorDeltas, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
         """Return the JSON document that ``edge compare --json`` prints."""
@@ -70,8 +76,14 @@ def compare(before: Record | str | Path, after: Record | str | Path) -> Comparis
     second = confirmation.second_batch(other)
     if second is not None:
         changes = [_confirmed(change, one, second, margin) for change in changes]
+    profiled = {profile.contender for record in (one, other) for profile in record.operators}
     return Comparison(
-        obstacles=obstacles, differences=tuple(_differences(one, other, names)), changes=tuple(changes), margin=margin
+        obstacles=obstacles,
+        differences=tuple(_differences(one, other, names)),
+        changes=tuple(changes),
+        margin=margin,
+        # times of another machine, or of other threads, would name every operator
+        operators=() if obstacles else tuple(between(one, other, name) for name in names if name in profiled),
     )
 
 
@@ -83,7 +95,8 @@ def is_slower(before: Record, after: Record) -> bool:
 
 
 def _confirmed(change: Change, before: Record, second: Record, margin: float) -> Change:
-    if change.verdict != "slower":
+    # a second batch is of rounds: it has no starts of its own
+    if change.verdict != "slower" or change.figure.startswith("start_"):
         return change
     again = _changes(before, second, change.contender, margin, blocked=False)
     return replace(change, confirmed=any((c.figure, c.verdict) == (change.figure, "slower") for c in again))
@@ -96,10 +109,12 @@ def _changes(one: Record, other: Record, name: str, margin: float, *, blocked: b
     reason = failed.kind if failed else "invalid" if wrong else NOT_COMPARABLE if blocked else ""
     colds = [[sum(launch.phases_ns.values()) for launch in record.launches_of(name)] for record in (one, other)]
     p50s = [summary.launch_p50s(record, name) for record in (one, other)]
-    timed = [
-        _timed(name, figure, values, margin=margin, reason=reason)
-        for figure, values in (("p50_ns", p50s), ("cold_start_ns", colds))
+    starts = [
+        (f"start_{cache}_ns", [first_outputs(record, name, cache) for record in (one, other)]) for cache in CACHES
     ]
+    measured: list[tuple[str, Sequence[Sequence[float]]]] = [("p50_ns", p50s), ("cold_start_ns", colds)]
+    measured += [told for told in starts if any(told[1])]
+    timed = [_timed(name, figure, values, margin=margin, reason=reason) for figure, values in measured]
     memory = [
         Change(
             contender=name,

@@ -15,14 +15,16 @@ from typing import Any
 from bench import comparison
 from bench.budget import EXACT, METRICS, Rule
 from bench.errors import NothingMatched
-from edge_runtime import confirmation, summary
+from edge_runtime import confirmation, start_figures, summary
 from edge_runtime.record import Record
+from edge_runtime.starts import CACHES
 from edge_runtime.stats import Interval
 from edge_runtime.units import Text, duration, energy, size
 
 KIND, SCHEMA = "edge-gate", 1
 HOLDS, BROKEN, UNSURE, UNMATCHED = "holds", "broken", "unsure", "unmatched"
 TEXT: dict[str, Text] = {"ns": duration, "bytes": size, "uJ": energy, "": lambda value: f"{value:.3g}"}
+STARTS = {f"start_{cache}": cache for cache in CACHES}  # metrics of the time to the first output
 TAIL = 0.01  # of calls that may be slower than a p99
 
 
@@ -118,7 +120,7 @@ def _judged(rule: Rule, record: Record, name: str, baseline: Record | None, conf
         return _grown(rule, record, blank, baseline, confirm)
     if rule.metric == "p99":
         return _tail(rule, record, blank)
-    figure = _figure(standing, rule.metric)
+    figure = _start(record, standing, rule.metric) if rule.metric in STARTS else _figure(standing, rule.metric)
     if figure is None:
         return replace(blank, reason=_missing(standing, rule.metric))
     assert rule.limit is not None  # noqa: S101 - a rule has exactly one of three
@@ -247,6 +249,11 @@ def _growth(metric: str, before: Record, after: Record, name: str) -> Interval |
 
 def _named(record: Record, name: str) -> list[summary.Standing]:
     return [one for one in summary.standings(record) if one.contender.name == name]
+
+
+def _start(record: Record, standing: summary.Standing, metric: str) -> Interval | None:
+    found = (one for one in start_figures.figures(record) if one.contender == standing.contender.name)
+    return next((one.first_output_ns for one in found if one.cache == STARTS[metric]), None)
 
 
 def _figure(standing: summary.Standing, metric: str) -> Interval | None:

@@ -41,6 +41,8 @@ def bench(
     scenario: Scenario = SINGLE,
     fit: bool = False,
     fit_bytes: int | None = None,
+    starts: int = 0,
+    operators: bool | None = None,
     source: "SourceSpec | None" = None,
     inputs: "Mapping[str, Array] | None" = None,
     plan: Plan | None = None,
@@ -57,9 +59,11 @@ def bench(
     margin: differences up to this share count as none, or up to what the machine's calibration says.
     scenario: what is asked of the contenders (`scenarios`).   fit: also find the smallest memory limit of each, or
     try the one of fit_bytes.
+    starts: how often each contender is started with a warm and with an evicted page cache, beyond the budget.
+    operators: whether our own contenders are profiled after the rounds; None where the budget leaves time.
     source: where PyTorch finds the module; None asks this host's memory of its exports.
     inputs: arrays by input name; None times the first golden case.
-    plan: all of threads … scenario at once, and the length of a block, in their stead.
+    plan: all of threads … operators at once, and the length of a block, in their stead.
     progress, keep: told before each launch, and given the record after it.   resume: an earlier record of the same
     contenders on this machine, to go on with.   before: a record to be no slower than: where ours is slower than in it,
     or than a rival, a second batch of rounds confirms that or doesn't.   confirm: measure that batch in any case.
@@ -79,6 +83,8 @@ def bench(
         fit=fit,
         fit_bytes=fit_bytes,
         confirm=confirm,
+        starts=starts,
+        operators=operators,
     )
     chosen = _floored(asked)
     kinds = _line_up(against)

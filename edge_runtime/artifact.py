@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime import files, manifest
+from edge_runtime.array_shapes import array_shapes
 from edge_runtime.errors import EdgeError, HashMismatch, ManifestError, UsageError
 from edge_runtime.manifest import File, GoldenCase, Manifest, Variant
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from edge_runtime.tolerance import Tolerance
 
 AUTO = "auto"
+INPUT = "input/"  # how the keys of a golden case's inputs begin
 HashFile = Callable[[Path], str]
 
 
@@ -58,9 +60,7 @@ class Artifact:
 
     def golden(self, variant: Variant) -> Iterator["OpenedCase"]:
         """Yield a variant's golden cases, or the reference's when it has none; each is hashed before it is read."""
-        cases = [case for case in self.manifest.golden if case.variant == variant.name]
-        reference = self.manifest.variants[0].name
-        for case in cases or [case for case in self.manifest.golden if case.variant == reference]:
+        for case in _cases(self, variant):
             self._verify_hash(case.path, case.sha256)
             yield OpenedCase.open(self, case)
 
@@ -106,6 +106,19 @@ class Artifact:
         return path
 
 
+def case_shapes(artifact: Artifact, variant: Variant) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the inputs that a variant's first golden case has, by name; empty when it has no case."""
+    cases = _cases(artifact, variant)
+    shapes = array_shapes(files.inside(artifact.path, cases[0].path, error=ManifestError)) if cases else {}
+    return {name.removeprefix(INPUT): shape for name, shape in shapes.items() if name.startswith(INPUT)}
+
+
+def _cases(artifact: Artifact, variant: Variant) -> list[GoldenCase]:
+    own = [case for case in artifact.manifest.golden if case.variant == variant.name]
+    reference = artifact.manifest.variants[0].name
+    return own or [case for case in artifact.manifest.golden if case.variant == reference]
+
+
 def _in_full(path: Path) -> str:
     return files.sha256(path, error=ManifestError)
 
@@ -130,7 +143,7 @@ class OpenedCase:
         from edge_runtime.tolerance import Tolerance  # noqa: PLC0415 - as above
 
         arrays = npz.read(artifact.path / case.path)
-        inputs = {port.name: arrays.pop(f"input/{port.name}", None) for port in artifact.manifest.inputs}
+        inputs = {port.name: arrays.pop(f"{INPUT}{port.name}", None) for port in artifact.manifest.inputs}
         outputs = {port.name: arrays.pop(f"output/{port.name}", None) for port in artifact.manifest.outputs}
         present_inputs = {name: array for name, array in inputs.items() if array is not None}
         present_outputs = {name: array for name, array in outputs.items() if array is not None}

@@ -1,22 +1,29 @@
-"""What a run measures after its rounds and beyond their budget: memory limits and energy, of each contender once.
+"""What a run measures after its rounds: profiles while the budget lasts; memory limits, starts and energy beyond it.
 
 The latencies are there already: whatever fails here costs its own figure, and is told.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_runtime import energy, fitting
 from edge_runtime.confinement import open_confinement
+from edge_runtime.environment import machine
 from edge_runtime.errors import EdgeError
+from edge_runtime.operator_profiles import OperatorProfiles, has_profile
 from edge_runtime.plan import LAUNCH_TIMEOUT_S, Entry, Plan
 from edge_runtime.record import Record
 from edge_runtime.samples import EnergyLaunch, MemoryLaunch, energy_of_worker
+from edge_runtime.start_ladder import StartLadder
 from edge_runtime.tree import Tree
 
 if TYPE_CHECKING:
     from edge_runtime.fits import Fit
+    from edge_runtime.operators import OperatorTimes
+    from edge_runtime.peaks import Peaks
+    from edge_runtime.starts import Start
 
 CLOSED_LOOP = {"rate_per_s": None, "target_ns": None, "seed": 0}
 
@@ -34,24 +41,65 @@ class Further:
     """The figures that were asked for besides latencies, as far as there are any."""
 
     def __init__(
-        self, plan: Plan, launch: Launch, *, root: Path, save: Callable[[], None], trouble: Callable[[str], None]
+        self,
+        plan: Plan,
+        launch: Launch,
+        *,
+        cpus: Sequence[int],
+        root: Path,
+        save: Callable[[], None],
+        trouble: Callable[[str], None],
     ) -> None:
-        self._plan, self._launch, self._tree = plan, launch, Tree(root)
+        self._plan, self._launch, self._cpus, self._tree = plan, launch, tuple(cpus), Tree(root)
         self._save, self._trouble = save, trouble
         self.energy: list[EnergyLaunch] = []
         self.fits: list[Fit] = []
+        self.starts: list[Start] = []
+        self.operators: list[OperatorTimes] = []
+        self.peaks: Peaks | None = None
 
     def take_up(self, earlier: Record) -> None:
         """Begin with an earlier record's figures; those that are measured again take their place."""
         self.energy, self.fits = list(earlier.energy), list(earlier.fits)
+        self.starts, self.operators, self.peaks = list(earlier.starts), list(earlier.operators), earlier.peaks
 
-    def measure(self, entries: Sequence[Entry], memory: Sequence[MemoryLaunch]) -> None:
-        """Measure what the plan asks for. memory: readings of the same entries, to begin a search at."""
+    def measure(
+        self,
+        entries: Sequence[Entry],
+        memory: Sequence[MemoryLaunch],
+        *,
+        p50s_ns: Mapping[str, float],
+        left_s: float,
+    ) -> None:
+        """Measure what the plan asks for.
+
+        memory: readings of the same entries, to begin a search at.   p50s_ns: by contender.   left_s: of the budget.
+        """
+        if self._plan.operators is not False and self._plan.scenario.name == "single":
+            self._profile(entries, p50s_ns, time.monotonic() + left_s)
         if self._plan.fit:
             self._measure_fits(entries, memory)
+        StartLadder(self._launch, self.starts, save=self._save, trouble=self._trouble).climb(entries, self._plan.starts)
         if self._plan.energy_s is not None and energy.find(self._tree) is not None:
             for entry in entries:
                 self._measure_energy(entry)
+
+    def _profile(self, entries: Sequence[Entry], p50s_ns: Mapping[str, float], end_s: float) -> None:
+        profiles = OperatorProfiles(
+            self._launch, machine_key=machine().key, threads=self._plan.threads, cpus=self._cpus, peaks=self.peaks
+        )
+        for entry in filter(has_profile, entries):
+            p50_ns = p50s_ns[entry.name]
+            if self._plan.operators is None and time.monotonic() + profiles.seconds(p50_ns) > end_s:
+                return
+            try:
+                taken = profiles.take(entry, p50_ns)
+            except EdgeError as error:
+                self._trouble(f"no operators of {entry.name}: {error}")
+                continue
+            self.operators = [*(one for one in self.operators if one.contender != entry.name), taken]
+            self.peaks = profiles.peaks
+            self._save()
 
     def _measure_fits(self, entries: Sequence[Entry], memory: Sequence[MemoryLaunch]) -> None:
         try:

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from edge_runtime.array_shapes import array_shapes
+from edge_runtime.artifact import case_shapes
 from edge_runtime.launch import run_worker
 from edge_runtime.plan import LAUNCH_TIMEOUT_S, Entry, Plan
 
@@ -58,10 +60,7 @@ class Launcher:
         return run_worker(entry.command, job, threads=plan.threads, timeout_s=timeout_s)
 
     def shapes(self, entry: Entry) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of what is timed, by input name."""
-        from edge_runtime import npz  # noqa: PLC0415 - by now every worker has imported it; planning needs none
-
+        """Return the shapes of what is timed, by input name; without numpy, see `array_shapes`."""
         if self._inputs is not None:
-            return {name: array.shape for name, array in npz.read(self._inputs).items()}
-        case = next(entry.artifact.golden(entry.artifact.variant(entry.variant)))
-        return {name: array.shape for name, array in case.inputs.items()}
+            return array_shapes(self._inputs)
+        return case_shapes(entry.artifact, entry.artifact.variant(entry.variant))

@@ -8,15 +8,16 @@ import contextlib
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from edge_runtime import decode, files, one_node
+from edge_runtime import decode, files, graph_cache, one_node
 from edge_runtime.environment import HERE, meminfo_bytes
-from edge_runtime.errors import EdgeError
+from edge_runtime.errors import EdgeError, WorkerLost
 from edge_runtime.tree import Tree, as_integer
 
 KIND, SCHEMA = "edge-peaks", 1
@@ -87,6 +88,32 @@ def cache_key(machine_key: str, *, engine: str, cpus: Sequence[int], threads: in
         return ""
     parts = (boot, machine_key, engine, ",".join(map(str, cpus)), str(threads))
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
+
+
+def known_or_measured(
+    machine_key: str,
+    *,
+    engine: str,
+    threads: int,
+    cpus: Sequence[int],
+    run: Callable[[], Mapping[str, Mapping[str, Any]]],
+) -> Peaks:
+    """Return this machine's peaks: those kept in this boot, else measured by a worker, and kept.
+
+    engine: onnxruntime with its version.   run: gives a worker the job "peaks" and returns its events by name; called
+    where nothing is kept, it may raise. Raises WorkerLost when they tell no peaks.
+    """
+    folder = graph_cache.folder().with_name("peaks")
+    key = cache_key(machine_key, engine=engine, cpus=cpus, threads=threads)
+    known = read_cached(folder, key)
+    if known is not None and known.threads == threads:
+        return known
+    events = run()
+    measured = parse(
+        decode.Fields(events.get("peaks", {}), "the worker that measures peaks", "", WorkerLost).child("peaks")
+    )
+    keep(folder, key, measured)
+    return measured
 
 
 def read_cached(folder: Path, key: str) -> Peaks | None:

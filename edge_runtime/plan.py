@@ -14,6 +14,7 @@ from edge_runtime.stats import Interval
 from edge_runtime.timing import BlockPlan
 
 MIN_ROUNDS, MAX_ROUNDS = 6, 15  # below 6 the t interval covers too rarely, above 15 it hardly narrows
+MAX_STARTS = 100  # of each contender in each state of the page cache; an interval hardly narrows above 15
 LAUNCH_TIMEOUT_S = 300.0  # torch on a slow board takes a minute to import; a hang must end all the same
 OWN_CONTENDER = "edge_runtime.contender:open_contender"
 
@@ -43,6 +44,9 @@ class Plan:
     under which each contender runs, beyond the budget too; fit_bytes: only try this one.   confirm: whether a
     second batch of rounds follows whatever the first one says; else only where ours is slower (`confirmation`) and
     rounds are open.
+    starts: how often each contender is started with its files in the page cache, and as often with them evicted, after
+    the rounds and beyond the budget.   operators: whether our own contenders are profiled after the rounds; None where
+    the budget leaves time. Of the scenario single alone: a profile is of one call after the other.
     """
 
     rounds: int | None = None
@@ -55,6 +59,8 @@ class Plan:
     fit: bool = False
     fit_bytes: int | None = None
     confirm: bool = False
+    starts: int = 0
+    operators: bool | None = False
     block: BlockPlan = field(default_factory=BlockPlan)
     scenario: Scenario = field(default_factory=Scenario)
 
@@ -67,6 +73,14 @@ class Plan:
             raise UsageError(f"{self.rounds} rounds", "the plan", "ask for at least one")
         if self.fit_bytes is not None and self.fit_bytes < 1:
             raise UsageError(f"a memory limit of {self.fit_bytes} bytes", "--fit", "give one such as 256M")
+        if not 0 <= self.starts <= MAX_STARTS:
+            raise UsageError(f"{self.starts} starts", "the plan", f"ask for 0 to {MAX_STARTS}")
+        if self.operators and self.scenario.name != "single":
+            raise UsageError(
+                f"operators in the scenario {self.scenario.name}",
+                "the plan",
+                "profiles are of one call after the other: leave out one of the two",
+            )
         # written this way round, NaN is refused too
         seconds = energy.INTERVAL_S if self.energy_s is None else self.energy_s
         if not all(0 < value < math.inf for value in (self.budget_s, self.precision, self.margin, seconds)):
@@ -81,7 +95,7 @@ class Plan:
 class Progress:
     """What a run tells while it goes on.
 
-    kind: warm, memory, time, fit or energy; round is None but for time.
+    kind: warm, memory, time, profile, peaks, files, start, fit or energy; round is None but for time.
     launches: how many have timed a block so far.   estimate: the contender's p50 in nanoseconds, as known by now.
     left_s: how long the run will probably go on; None before the first round has shown how long one takes.
     """

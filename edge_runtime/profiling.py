@@ -6,21 +6,20 @@ with onnxruntime's own profiler and without.
 
 import math
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime import decode, graph_cache, peaks, stats
+from edge_runtime import decode, stats
 from edge_runtime.environment import Machine, available_cpus, machine
 from edge_runtime.errors import SelfCheckFailed, UsageError, WorkerLost
-from edge_runtime.kernel_times import Node, Run, added, read_runs, read_work
+from edge_runtime.kernel_times import Run
 from edge_runtime.launch import own_command, run_worker
 from edge_runtime.measured import MeasuredArtifact, answers_of_worker
-from edge_runtime.op_counts import Counts
-from edge_runtime.peaks import Peaks
+from edge_runtime.node_shares import MAX_RUNS, Share, node_shares, operator_shares, read_profile
+from edge_runtime.peaks import Peaks, known_or_measured
 from edge_runtime.rounds import LAUNCH_TIMEOUT_S, OWN_CONTENDER
 from edge_runtime.timing import BlockPlan
 
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
     from edge_runtime.npz import Array
 
 KIND, SCHEMA = "edge-profile", 1
-MAX_RUNS = 1_000_000
 HEAVY_OVERHEAD = 1.2  # above it the shares of short nodes say more of the profiler than of the model
-UNCOUNTED = Counts(None, None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,39 +48,6 @@ class Plan:
             raise UsageError(f"{self.runs} runs", "the plan", f"ask for 1 to {MAX_RUNS}")
         if not 0 < self.budget_s < math.inf:
             raise UsageError(f"a budget of {self.budget_s} s", "the plan", "give a positive number of seconds")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """The time of a node or of all nodes of an operator, in one run; medians over the runs.
-
-    nodes, calls: how many, in one run.   share: of the time of all nodes.   work: None where it can't be counted.
-    least_ns: the shortest time in which this machine's peaks allow the work.
-    """
-
-    name: str
-    operator: str
-    nodes: int
-    calls: int
-    ns: int
-    share: float
-    work: Counts
-    least_ns: float | None
-
-    @property
-    def operations_per_s(self) -> int | None:
-        """Return the rate of arithmetic, None when it can't be counted or took less than the profile's tick."""
-        return _rate(self.work.operations, self.ns)
-
-    @property
-    def bytes_per_s(self) -> int | None:
-        """Return the rate of the least traffic, as above."""
-        return _rate(self.work.bytes, self.ns)
-
-    @property
-    def attained(self) -> float | None:
-        """Return the share of the machine's peak; above 1 the ceiling or the count is wrong."""
-        return None if self.least_ns is None or not self.ns else self.least_ns / self.ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,18 +133,21 @@ def profile(
         progress("running the model")
         told = _launch(model, chosen, cpus, folder, inputs_file)
         where = f"{model.artifact.path} ({model.variant.name})"
-        fields = decode.Fields(told["profile"], where, "profile", WorkerLost)
-        times, shapes = (_inside(folder, fields, key) for key in ("times", "shapes"))
-        warmup, profiled_ns = fields.integer("warmup", high=MAX_RUNS), fields.integers("run_ns", limit=MAX_RUNS)
-        runs, work = read_runs(times)[warmup:], read_work(shapes)
-    if not runs or len(runs) != len(profiled_ns):
-        raise WorkerLost(f"it told {len(profiled_ns)} runs, its profile has {len(runs)}", where, "run it again")
+        read = read_profile(folder, told["profile"], where=where)
     block = decode.Fields(told["timing"], where, "timing", WorkerLost).integers("block_ns", limit=MAX_RUNS, low=1)
     engine = decode.Fields(told["loaded"], where, "loaded", WorkerLost).string("engine", limit=200)
     here = machine()
     progress("measuring the machine's peaks")
-    best = _peaks(here.key, engine, chosen.threads, cpus)
-    nodes = _nodes(runs, work, best)
+    best = known_or_measured(
+        here.key,
+        engine=engine,
+        threads=chosen.threads,
+        cpus=cpus,
+        run=lambda: run_worker(
+            own_command(), _job("peaks", chosen.threads, cpus), threads=chosen.threads, timeout_s=LAUNCH_TIMEOUT_S
+        ),
+    )
+    nodes = node_shares(read.runs, read.work, best)
     variant = model.variant
     found = Profile(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -196,11 +163,11 @@ def profile(
         cpus=cpus,
         peaks=best,
         p50_ns=stats.percentile(block, 50),
-        profiled_ns=stats.percentile(profiled_ns, 50),
-        run_ns=stats.percentile([run.duration_us * 1000 for run in runs], 50),
+        profiled_ns=read.profiled_ns,
+        run_ns=stats.percentile([run.duration_us * 1000 for run in read.runs], 50),
         nodes=nodes,
-        operators=_operators(nodes),
-        runs=runs,
+        operators=operator_shares(nodes),
+        runs=read.runs,
         warnings=(),
     )
     return replace(found, warnings=_warnings(found))
@@ -230,81 +197,8 @@ def _launch(
     return {name: events.get(name, {}) for name in ("loaded", "timing", "profile")}
 
 
-def _peaks(machine_key: str, engine: str, threads: int, cpus: tuple[int, ...]) -> Peaks:
-    folder = graph_cache.folder().with_name("peaks")
-    key = peaks.cache_key(machine_key, engine=engine, cpus=cpus, threads=threads)
-    known = peaks.read_cached(folder, key)
-    if known is not None and known.threads == threads:
-        return known
-    events = run_worker(own_command(), _job("peaks", threads, cpus), threads=threads, timeout_s=LAUNCH_TIMEOUT_S)
-    fields = decode.Fields(events.get("peaks", {}), "the worker that measures peaks", "", WorkerLost)
-    measured = peaks.parse(fields.child("peaks"))
-    peaks.keep(folder, key, measured)
-    return measured
-
-
 def _job(kind: str, threads: int, cpus: tuple[int, ...]) -> dict[str, Any]:
     return {"kind": kind, "contender": OWN_CONTENDER, "threads": threads, "cpus": list(cpus)}
-
-
-def _inside(folder: Path, fields: decode.Fields, key: str) -> Path:
-    name = fields.string(key, limit=200)
-    if Path(name).name != name:
-        fields.refuse(key, f"is {name!r}, expected a file's name")
-    return folder / name
-
-
-def _nodes(runs: tuple[Run, ...], work: Mapping[Node, Counts], best: Peaks) -> tuple[Share, ...]:
-    times: dict[Node, list[int]] = {}
-    counts: dict[Node, list[int]] = {}
-    for index, run in enumerate(runs):
-        for kernel in run.kernels:
-            # a branch not taken took no time: every node has a value for every run
-            of_node = times.setdefault(kernel.node, [0] * len(runs))
-            of_node[index] += kernel.self_us * 1000
-            counts.setdefault(kernel.node, [0] * len(runs))[index] += 1
-    medians = {node: stats.percentile(values, 50) for node, values in times.items()}
-    whole = sum(medians.values())
-    shares = [
-        Share(
-            name=node.name,
-            operator=node.operator,
-            nodes=1,
-            calls=stats.percentile(counts[node], 50),
-            ns=ns,
-            share=ns / whole if whole else 0.0,
-            work=work.get(node, UNCOUNTED),
-            least_ns=_least_ns(work.get(node, UNCOUNTED), best),
-        )
-        for node, ns in medians.items()
-    ]
-    return tuple(sorted(shares, key=lambda share: -share.ns))
-
-
-def _least_ns(work: Counts, best: Peaks) -> float | None:
-    if work.operations is None or work.bytes is None:
-        return None
-    return best.least_ns(work.operations, work.bytes, arithmetic=work.arithmetic)
-
-
-def _operators(nodes: tuple[Share, ...]) -> tuple[Share, ...]:
-    shares = []
-    for operator in Counter(node.operator for node in nodes):
-        own = [node for node in nodes if node.operator == operator]
-        least = [node.least_ns for node in own if node.least_ns is not None]
-        shares.append(
-            Share(
-                name=operator,
-                operator=operator,
-                nodes=len(own),
-                calls=sum(node.calls for node in own),
-                ns=sum(node.ns for node in own),
-                share=sum(node.share for node in own),
-                work=added([node.work for node in own]),
-                least_ns=sum(least) if len(least) == len(own) else None,
-            )
-        )
-    return tuple(sorted(shares, key=lambda share: -share.ns))
 
 
 def _warnings(found: Profile) -> tuple[str, ...]:
@@ -324,10 +218,6 @@ def _warnings(found: Profile) -> tuple[str, ...]:
             "the usual cause is data that come from a cache, faster than the memory that was measured"
         )
     return tuple(warnings)
-
-
-def _rate(amount: int | None, ns: int) -> int | None:
-    return None if amount is None or not ns else amount * 10**9 // ns
 
 
 def _share_document(share: Share) -> dict[str, Any]:

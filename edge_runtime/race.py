@@ -77,7 +77,9 @@ class Race:
         self._cpus = processors.choose(Tree(root), available_cpus(), at_once)
         self._launcher = Launcher(plan, cpus=self._cpus, inputs=inputs, root=root)
         self._troubles: list[str] = []
-        self._further = Further(plan, self._launch, root=root, save=self._save, trouble=self._troubles.append)
+        self._further = Further(
+            plan, self._launch, cpus=self._cpus, root=root, save=self._save, trouble=self._troubles.append
+        )
         self._created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._contenders: list[MeasuredContender] = []
         self._memory: list[MemoryLaunch] = []
@@ -113,7 +115,13 @@ class Race:
             begin = time.monotonic()
             self.measure_round()
             self._round_s.append(time.monotonic() - begin)
-        self._further.measure(self._timed, self._memory)
+        p50s = ((entry.name, self._p50(entry.name)) for entry in self._timed)
+        self._further.measure(
+            self._timed,
+            self._memory,
+            p50s_ns={name: p50.estimate for name, p50 in p50s if p50 is not None},
+            left_s=self._plan.budget_s - (time.monotonic() - self._begin),
+        )
         return reason
 
     def measure_memory(self) -> None:
@@ -298,6 +306,9 @@ class Race:
             energy=tuple(self._further.energy),
             fits=tuple(self._further.fits),
             confirming_from=self._confirming_from,
+            starts=tuple(self._further.starts),
+            operators=tuple(self._further.operators),
+            peaks=self._further.peaks,
             stop_reason=stop_reason,
             warnings=tuple(warnings),
         )

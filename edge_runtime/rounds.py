@@ -129,11 +129,11 @@ def measure_artifact(
     inputs: as `measure`; keep, resume: as `conduct`. Raises what the workers raise, WrongInput for inputs that don't
     fit among it.
     """
-    from edge_runtime import npz  # noqa: PLC0415 - `bench` plans rounds without numpy
-
     with tempfile.TemporaryDirectory(prefix="edge-measure-") as folder:
         path = None
         if inputs is not None:
+            from edge_runtime import npz  # noqa: PLC0415 - who has arrays has numpy; nobody else here needs it
+
             path = Path(folder, "inputs.npz")
             npz.write(path, dict(inputs))
         entries = [own_entry(artifact, variant)]

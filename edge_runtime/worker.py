@@ -2,8 +2,8 @@
 
 The job is one JSON line on stdin; stdin then stays open, and its end means that nobody waits for the answer any
 more: the worker leaves. Answers are one JSON object a line on stdout: hello, loaded, answers, then timing, memory or
-energy, then end; to a job of the kind "warm" hello, loaded and end alone. An error is the ``edge-error`` document, as
-the last line. What the engine prints goes to stderr.
+energy, then end; to a job of the kind "warm" or "start" hello, loaded and end alone, to "files" also the files that
+were read. An error is the ``edge-error`` document, as the last line. What the engine prints goes to stderr.
 """
 
 import gc
@@ -47,6 +47,10 @@ PROTOCOL = 1
 MAX_JOB_BYTES = 1 << 20
 STEADY_CALLS = 30  # after which memory is called steady: arenas have grown by then (harness practice, 30 runs)
 
+# jobs that end with the first answer: a start to be timed, one that tells its files, and one that leaves behind what a
+# first start leaves (a graph optimised, compiled, converted)
+STARTS = ("start", "files", "warm")
+
 T = TypeVar("T")
 Send = Callable[[Mapping[str, Any]], None]
 
@@ -80,6 +84,7 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
         send(kernel_runs.peaks_event(job))
         send({"event": "end"})
         return
+    tell_files = _watching(job, send)
     contender = _open(
         job["contender"],
         Job(
@@ -102,7 +107,8 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
     points["first"] = sensors.memory()
     told = contender.configuration() if isinstance(contender, Configured) else {}
     send({"event": "loaded", "engine": engine, "phases_ns": phases, "configuration": dict(told)})
-    if job["kind"] == "warm":  # it has left behind what a first start leaves: a graph optimised, compiled, converted
+    if job["kind"] in STARTS:
+        tell_files(artifact)
         send({"event": "end"})
         return
     if job["kind"] == "memory":
@@ -127,6 +133,16 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
             del step, contender  # its threads and memory must not stand beside the profiled session's
             send(kernel_runs.profiled(artifact, inputs, job))
     send({"event": "end"})
+
+
+def _watching(job: dict[str, Any], send: Send) -> Callable[[Artifact], None]:
+    """Return what is called when the first answer is there: for the job "files" it tells what was read from now on."""
+    if job["kind"] != "files":
+        return lambda _: None
+    from edge_runtime.touched_files import TouchedFiles  # noqa: PLC0415 - no timed start may pay for its hook
+
+    touched = TouchedFiles()
+    return lambda artifact: send(touched.event(artifact, job))
 
 
 def _first_call(contender: Contender, inputs: "Mapping[str, Array]") -> Step:

@@ -15,6 +15,8 @@ SIZES = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
 FIGURES = {
     "p50_ns": ("p50", TIMES),
     "cold_start_ns": ("cold start", TIMES),
+    "start_warm_ns": ("start, warm", TIMES),
+    "start_evicted_ns": ("start, evicted", TIMES),
     "model_steady_bytes": ("memory, model", SIZES),
     "total_peak_bytes": ("memory, peak", SIZES),
 }

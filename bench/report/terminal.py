@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from bench import operator_deltas
 from bench.comparison import NOT_COMPARABLE, Comparison
 from bench.report import rows, spread
 from edge_runtime import confirmation
@@ -75,6 +76,10 @@ def show_comparison(found: Comparison, *, stream: TextIO, color: bool) -> None:
     console.print(
         Text("memory comes from one launch a run: a difference, with no interval to judge it by", style="dim")
     )
+    if not found.operators:
+        console.print(Text("no operators to compare: neither record was taken with --operators", style="dim"))
+    for line in operator_deltas.lines(found.operators):
+        console.print(Text(line))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edge_runtime import energy, scenario_figures, summary, throttling, units
+from edge_runtime import energy, scenario_figures, start_figures, summary, throttling, units
 from edge_runtime.artifact import open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.commands.scenario_flags import add_scenario_flags, scenario_of
@@ -21,6 +21,7 @@ EXAMPLES = (
     "edge measure digits.edge --threads 2 --budget 60 -o record.json",
     "edge measure digits.edge --resume record.json",
     "edge measure digits.edge --rate 30",
+    "edge measure digits.edge --starts 5",
     "edge measure digits.edge --input image=x.npy --json",
 )
 EXITS = {"invalid": 1, "interrupted": INTERRUPTED, "failed": WorkerLost.exit_code}
@@ -41,6 +42,9 @@ def measure(argv: list[str]) -> int:
     parser.add_argument("--budget", metavar="S", type=float, default=30.0, help="seconds to spend (default: 30)")
     parser.add_argument("--precision", metavar="P", type=float, default=0.01, help="half-width of p50 (default: 0.01)")
     parser.add_argument("--energy", action="store_true", help="joules a call too: 21 s more, where there is a meter")
+    parser.add_argument(
+        "--starts", metavar="N", type=int, default=0, help="N starts more with a warm and N with an evicted page cache"
+    )
     add_scenario_flags(parser)
     parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, saved after each launch")
     parser.add_argument(
@@ -60,6 +64,7 @@ def measure(argv: list[str]) -> int:
         threads=options.threads,
         energy_s=energy.INTERVAL_S if options.energy else None,
         scenario=scenario_of(options),
+        starts=options.starts,
     )
     artifact = open_artifact(options.artifact)
     variant = artifact.variant(options.variant)
@@ -81,7 +86,11 @@ def measure(argv: list[str]) -> int:
             console.say(f"\nrecord: {output}")
     if record.stop_reason == "interrupted":
         console.note(interrupted(record, output, "edge measure"))
-    told = {**summary.document(record, ()), "scenario": scenario_figures.document(record)}
+    told = {
+        **summary.document(record, ()),
+        "scenario": scenario_figures.document(record),
+        "starts": start_figures.document(record, contender="edge"),
+    }
     console.answer({**record.to_document(), "summary": told})
     if problem is not None:
         console.note(f"edge: {problem}")
@@ -153,6 +162,7 @@ def _described(record: Record, *, asked_energy: bool, blocks: bool = True) -> st
             ]
         ),
         *_tables(standing, record, blocks=blocks),
+        *start_figures.lines(record, contender=standing.contender.name),
         f"energy: {_energy(standing, asked=asked_energy)}",
     ]
     told = scenario_figures.lines(record)

@@ -9,8 +9,9 @@ from edge_runtime.chrome_trace import trace_document
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.errors import UsageError
+from edge_runtime.node_shares import Share
 from edge_runtime.peaks import Peaks
-from edge_runtime.profiling import Plan, Profile, Share
+from edge_runtime.profiling import Plan, Profile
 from edge_runtime.profiling import profile as profiled
 
 EXAMPLES = (

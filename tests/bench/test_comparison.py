@@ -12,6 +12,7 @@ from edge_runtime.cli import main
 from edge_runtime.errors import RecordError
 from edge_runtime.measured import Answers
 from edge_runtime.record import Record
+from edge_runtime.starts import Start
 
 US = 1000
 
@@ -70,6 +71,29 @@ def test_memory_is_a_difference_without_a_verdict(raced: Record) -> None:
     memory = [one for one in found.changes if one.contender == "edge" and one.figure.endswith("_bytes")]
     assert [one.figure for one in memory] == ["model_steady_bytes", "total_peak_bytes"]
     assert [(one.before == one.after, one.speedup, one.verdict) for one in memory] == [(True, None, "")] * 2
+
+
+def test_starts_are_compared_by_what_the_page_cache_held(make_record: Callable[..., Record]) -> None:
+    def started(evicted_ms: int) -> Record:
+        starts = [
+            Start(
+                contender="edge",
+                cache=cache,
+                resident_share=0.1,
+                phases_ns={"spawn": 1, "import": 2, "load": 3, "first": (ms + index % 2) * 1_000_000},
+            )
+            for index in range(4)
+            for cache, ms in (("warm", 100), ("evicted", evicted_ms))
+        ]
+        return replace(make_record(), starts=tuple(starts))
+
+    found = [one for one in compare(started(400), started(800)).changes if one.figure.startswith("start_")]
+    assert [(one.contender, one.figure, one.verdict) for one in found] == [
+        ("edge", "start_warm_ns", "same"),
+        ("edge", "start_evicted_ns", "slower"),
+    ]
+    only_after = compare(make_record(), started(800)).changes
+    assert [one.verdict for one in only_after if one.figure == "start_evicted_ns"] == ["inconclusive"]
 
 
 def test_a_wrong_contender_is_invalid_in_the_comparison(raced: Record) -> None:

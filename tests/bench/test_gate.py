@@ -18,6 +18,7 @@ from edge_runtime.cli import main
 from edge_runtime.fits import Fit, FitTry
 from edge_runtime.measured import Failure
 from edge_runtime.record import Record
+from edge_runtime.starts import Start
 
 Make = Callable[..., Record]
 
@@ -52,6 +53,21 @@ def test_a_limit_holds_is_broken_or_lies_within_the_interval(make_record: Make) 
 def test_every_kind_of_figure_has_its_limit(make_record: Make, metric: str, holds: float, breaks: float) -> None:
     assert one(make_record(), metric=metric, limit=holds).outcome == "holds"
     assert one(make_record(), metric=metric, limit=breaks).outcome == "broken"
+
+
+def test_starts_have_limits_by_what_the_page_cache_held(make_record: Make) -> None:
+    phases = {"spawn": 10, "import": 20, "load": 30, "first": 40}
+    starts = tuple(
+        Start(contender="edge", cache=cache, resident_share=None, phases_ns={k: ns * times for k, ns in phases.items()})
+        for cache, times in (("warm", 1), ("warm", 1), ("evicted", 7), ("evicted", 7))
+    )
+    record = replace(make_record(), starts=starts)
+    assert one(record, metric="start_warm", limit=101).outcome == "holds"
+    assert one(record, metric="start_evicted", limit=701).outcome == "holds"
+    assert one(record, metric="start_evicted", limit=690).outcome == "broken"
+    unknown = one(replace(record, starts=starts[:2]), metric="start_evicted", limit=1e12)
+    assert (unknown.outcome, unknown.reason) == ("broken", "not measured, or of too few samples")
+    assert one(record, contender="torch", metric="start_warm", limit=1e12).outcome == "broken"
 
 
 def test_what_was_not_measured_answers_wrongly_or_never_ran_breaks_its_limit(make_record: Make) -> None:

@@ -46,7 +46,9 @@ if options.get("die") == job["kind"]:
 configuration = {"layout": options["layout"]} if "layout" in options else {}
 phases_ns = {"spawn": 1, "import": 2, "load": 3, "first": 4}
 send("loaded", engine="scripted 1", phases_ns=phases_ns, configuration=configuration)
-if job["kind"] == "warm":
+if job["kind"] in {"warm", "start", "files"}:
+    if job["kind"] == "files":
+        send("files", paths=[str(Path(__file__))])
     send("end")
     sys.exit()
 send("answers", agree=not wrong, max_abs=0.0, max_rel=0.0, problem="is off" if wrong else "")

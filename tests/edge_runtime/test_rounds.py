@@ -100,6 +100,27 @@ def test_one_process_lives_at_a_time_and_memory_comes_first(tiny_edge: Path, led
     assert parse(json.dumps(record.to_document()), where="x") == record
 
 
+def test_starts_come_after_the_rounds_and_are_kept_each_and_taken_up(tiny_edge: Path, ledger: Path) -> None:
+    entries = [entry(tiny_edge, ledger, "a"), entry(tiny_edge, ledger, "b")]
+    kept: list[Record] = []
+    record = conduct(entries, Plan(rounds=1, starts=1), board="local", keep=kept.append)
+    begins = [line.removeprefix("begin ") for line in ledger.read_text().splitlines() if line.startswith("begin")]
+    assert begins[:4] == ["a memory", "b memory", "a time", "b time"]
+    # whether what this very test reads can be evicted, is the machine's to say
+    begins = [begin for begin in begins[4:] if begin.endswith("files")]
+    assert begins == ["a files", "b files"]
+    warm = [one for one in record.starts if one.cache == "warm"]
+    assert [(one.contender, one.phases_ns) for one in warm] == [
+        (name, {"spawn": 1, "import": 2, "load": 3, "first": 4}) for name in "ab"
+    ]
+    assert kept[-1].starts == record.starts
+    assert parse(json.dumps(record.to_document()), where="x") == record
+    more = conduct(entries, Plan(rounds=1, starts=2), board="local", resume=record)
+    assert more.starts[: len(record.starts)] == record.starts
+    assert sum(one.cache == "warm" for one in more.starts) == 4
+    assert conduct(entries, Plan(rounds=1), board="local", resume=more).starts == more.starts
+
+
 @pytest.mark.parametrize("kind", ["warm", "memory"])
 def test_one_that_can_not_run_here_is_skipped_with_its_sentence_and_the_others_go_on(
     kind: str, tiny_edge: Path, ledger: Path

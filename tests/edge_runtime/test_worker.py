@@ -61,6 +61,21 @@ def test_a_warming_launch_leaves_the_optimised_graph_in_the_cache_and_tells_noth
     assert len(list((tmp_path / "cache" / "graphs").glob("*.json"))) == 1
 
 
+def test_a_start_ends_with_its_first_answer_and_tells_its_files_when_asked(tiny_edge: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "kept" / "by a contender"
+    cache.parent.mkdir()
+    cache.write_text("x")
+    assert list(run(tiny_edge, kind="start")) == ["hello", "loaded", "end"]
+    events = run(tiny_edge, kind="files", options={"cache": str(cache.parent)})
+    assert list(events) == ["hello", "loaded", "files", "end"]
+    told = events["files"]["paths"]
+    assert {str(path.resolve()) for path in (tiny_edge / "manifest.json", tiny_edge / "fp32/model.onnx", cache)} <= set(
+        told
+    )
+    assert any("onnxruntime_pybind11_state" in path for path in told)
+    assert any(Path(path).name.startswith("contender.") for path in told)
+
+
 def test_a_timing_launch_tells_its_phases_samples_and_environment(tiny_edge: Path) -> None:
     events = run(tiny_edge)
     assert list(events) == ["hello", "loaded", "answers", "timing", "end"]

@@ -91,6 +91,18 @@ def test_ctrl_c_keeps_the_record_says_so_and_the_run_can_be_resumed(
     assert load_record(kept).sittings == 2
 
 
+def test_starts_are_told_below_the_cold_start(
+    tiny_edge: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "r.json"
+    assert main(["measure", str(tiny_edge), "--launches", "1", "--starts", "2", "-o", str(kept)]) == 0
+    told = capsys.readouterr().out
+    assert [one.cache for one in load_record(kept).starts].count("warm") == 2
+    title = told.index("from start to first output")
+    assert told.index("cold start") < title
+    assert told[title:].splitlines()[2].startswith("edge ")
+
+
 def test_a_record_that_cannot_be_saved_is_shown_all_the_same(
     tiny_edge: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
