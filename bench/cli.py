@@ -204,6 +204,7 @@ def _bench_parser() -> argparse.ArgumentParser:
         "speed-ups round by round with their intervals.",
         BENCH_EXAMPLES,
     )
+    parser.usage = "edge bench NAME.edge [flag ...]"  # the flags below are told once, not twice
     parser.add_argument("artifact", metavar="NAME.edge", help="the artifact's folder")
     parser.add_argument("--on", metavar="BOARD", default="local", help="the board (default: local, this machine)")
     parser.add_argument(
@@ -244,16 +245,14 @@ def _bench_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--operators",
         action=argparse.BooleanOptionalAction,
-        help="profile edge and edge:VARIANT after the rounds: time by operator, share of this machine's peak; with the "
-        "flag beyond --budget too (default: where the budget leaves about 3 s each)",
+        help="profile edge and edge:VARIANT after the rounds (default: where --budget leaves about 3 s each)",
     )
     parser.add_argument(
         "--starts",
         metavar="N",
         type=int,
         default=0,
-        help="also start each N times with its files in the page cache and N times with them evicted, which needs no "
-        "root; beyond --budget (default: 0)",
+        help="after the rounds N starts of each with a warm and N with an evicted page cache, beyond --budget",
     )
     add_scenario_flags(parser)
     add_input_flag(parser, otherwise="otherwise the first golden case is timed")
