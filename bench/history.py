@@ -59,8 +59,9 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One contender in one setting (machine, threads, scenario, shapes), in order of time."""
+    """One contender on one model in one setting (machine, threads, scenario, shapes), in order of time."""
 
+    model: str
     contender: str
     setting: str
     points: tuple[Point, ...]
@@ -138,7 +139,20 @@ def _moment(created: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _line(rows: Sequence[sqlite3.Row], metric: str, margin: float) -> Line:
+def lines(records: Sequence[tuple[str, Record]], *, metric: str = "p50") -> tuple[Line, ...]:
+    """Return the lines of a figure over records that are there already, of every model, with the names of their files.
+
+    Steps up to the largest margin of a line's records count as none.
+    """
+    rows = [dict(zip(("path", *COLUMNS), row, strict=True)) for path, record in records for row in _rows(record, path)]
+    known = sorted((row for row in rows if row[metric] is not None), key=lambda row: (row["created"], row["path"]))
+    found: dict[tuple[str, ...], list[sqlite3.Row | dict[str, Any]]] = {}
+    for row in known:
+        found.setdefault((row["model"], row["contender"], row["setting"]), []).append(row)
+    return tuple(_line(own, metric, max(row["margin"] for row in own)) for own in found.values())
+
+
+def _line(rows: Sequence[sqlite3.Row | dict[str, Any]], metric: str, margin: float) -> Line:
     points = tuple(
         Point(
             path=row["path"],
@@ -153,6 +167,7 @@ def _line(rows: Sequence[sqlite3.Row], metric: str, margin: float) -> Line:
         for before, row in zip((None, *rows), rows, strict=False)
     )
     return Line(
+        model=rows[0]["model"],
         contender=rows[0]["contender"],
         setting=rows[0]["setting"],
         points=points,

@@ -67,6 +67,7 @@ def order_interval(ordered_ns: Sequence[int], rank: float) -> Interval:
     return Interval(percentile(ordered_ns, rank), *limits)
 
 
+@cache
 def _binomial_quantiles(count: int, share: float, tail: float) -> tuple[int, int]:
     """Return the least k with P(X <= k) >= tail, and the least with P(X <= k) >= 1 - tail, X binomial."""
     total, found = 0.0, -1

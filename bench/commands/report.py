@@ -1,8 +1,9 @@
 """The verb `edge report`: records as a page, Markdown or CSV."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench.report import overview
+from bench.report import names, overview
 from edge_runtime import files
 from edge_runtime.console import Console, verb_parser
 from edge_runtime.errors import UsageError
@@ -11,7 +12,7 @@ from edge_runtime.record import Record, load_record
 EXAMPLES = (
     "edge report record.json -o report.html",
     "edge report one-thread.json two-threads.json -o report.html",
-    "edge report record.json --format md",
+    "edge report record.json --format md --svg charts",
 )
 SVG_WIDTH = 720  # pixels, what a README has room for
 SUFFIXES = {".html": "html", ".htm": "html", ".md": "md", ".csv": "csv"}
@@ -25,7 +26,9 @@ def report(argv: list[str]) -> int:
     parser.add_argument("records", metavar="RECORD.json", type=Path, nargs="+", help="what edge bench or measure kept")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="where to; Markdown and CSV may go to stdout")
     parser.add_argument("--format", choices=("html", "md", "csv"), help="otherwise by the output's suffix; else html")
-    parser.add_argument("--svg", metavar="DIR", type=Path, help="also the charts of the first record as SVG files")
+    parser.add_argument(
+        "--svg", metavar="DIR", type=Path, help="also charts as SVG files: of a record, or of several together"
+    )
     parser.add_argument("--force", action="store_true", help="replace the output")
     options = parser.parse_args(argv)
     console = Console.of(options)
@@ -47,7 +50,7 @@ def report(argv: list[str]) -> int:
         table = overview.overview([record for _, record in records])
         text = overview.markdown(table) if kind == "md" else overview.comma_separated(table)
     if options.svg is not None:
-        _draw(records[0][1], options.svg)
+        _draw(records, options.svg)
     if output is None:
         if not options.json:
             console.say(text.rstrip("\n"))
@@ -61,9 +64,19 @@ def report(argv: list[str]) -> int:
     return 0
 
 
-def _draw(record: Record, folder: Path) -> None:
-    """Write one file a chart, of its first panel, replacing those of an earlier report."""
+def _draw(records: Sequence[tuple[str, Record]], folder: Path) -> None:
+    """Write two files a panel of each chart, NAME.svg and NAME-dark.svg, replacing those of an earlier report."""
     from bench.report import charts, vega  # noqa: PLC0415 - bring Altair and Vega
 
-    for figure in charts.figures(record, contender=overview.own_of(record)):
-        files.write_whole(folder / f"{figure.key}.svg", vega.svg(figure.panels[0], width=SVG_WIDTH).encode())
+    told = [record for _, record in records]
+    figures = (
+        charts.across(records, names.titles(records))
+        if len(told) > 1
+        else charts.figures(told[0], contender=names.own_of(told[0]))
+    )
+    for figure in figures:
+        for index, panel in enumerate(figure.panels):
+            name = figure.key if index == 0 else f"{figure.key}-{index + 1}"
+            for theme, suffix in (("light", ""), ("dark", "-dark")):
+                drawn = vega.svg(panel, charts.CONFIG, width=SVG_WIDTH, theme=theme)
+                files.write_whole(folder / f"{name}{suffix}.svg", drawn.encode())

@@ -8,13 +8,14 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.report.names import model_of, own_of
 from bench.report.rows import UNKNOWN
-from edge_runtime import summary
+from edge_runtime import operator_figures, summary
 from edge_runtime.record import Record
 from edge_runtime.stats import Interval
 from edge_runtime.units import duration, energy, size, visible
 
-OWN = "edge"
+LEAST_UNCOUNTED = 0.005  # rounds to 1 %
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet run a cell instead of showing it
 
 
@@ -29,11 +30,15 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """columns: a heading and the unit of the values ("" for text) each.   wrong: which rows answered wrongly."""
+    """columns: a heading and the unit of the values ("" for text) each.
+
+    wrong: which rows answered wrongly.   records: which of the records each row is of.
+    """
 
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[Cell, ...], ...]
     wrong: tuple[bool, ...]
+    records: tuple[int, ...]
 
 
 COLUMNS = (
@@ -51,27 +56,23 @@ COLUMNS = (
     ("files", "bytes"),
     ("first answer", "ns"),
     ("energy a call", "uJ"),
+    ("attainable", "%"),
 )
 IDENTITY = ("model", "contender")  # columns that stay, whatever they hold
 
 
-def own_of(record: Record) -> str:
-    """Return the contender that the others are baselines of: ours, or the first."""
-    found = [one.name for one in record.contenders]
-    return OWN if OWN in found or not found else found[0]
-
-
 def overview(records: Sequence[Record]) -> Overview:
     """Return the table; a column that is empty, or says the same of every row, is left out."""
-    rows, wrong = [], []
-    for record in records:
+    rows, wrong, of = [], [], []
+    for index, record in enumerate(records):
         against = {one.baseline: one for one in summary.comparisons(record, contender=own_of(record))}
         for standing in summary.standings(record):
             bad, failure = standing.contender.answers.agree is False, standing.contender.failure
             one = against.get(standing.contender.name)
             verdict = (Cell(failure.kind), Cell("")) if failure else _judged(one, wrong=bad)
-            rows.append((*_identity(record, standing), *verdict, *_figures(standing)))
+            rows.append((*_identity(record, standing), *verdict, *_figures(record, standing)))
             wrong.append(bad)
+            of.append(index)
     kept = [
         index
         for index, (name, _) in enumerate(COLUMNS)
@@ -82,6 +83,7 @@ def overview(records: Sequence[Record]) -> Overview:
         tuple(COLUMNS[index] for index in kept),
         tuple(tuple(row[index] for index in kept) for row in rows),
         tuple(wrong),
+        tuple(of),
     )
 
 
@@ -127,18 +129,16 @@ def _same(rows: Sequence[tuple[Cell, ...]], index: int, name: str) -> bool:
 
 
 def _identity(record: Record, standing: summary.Standing) -> tuple[Cell, ...]:
-    artifact = standing.contender.artifact
-    model = artifact.name if artifact.variant == "fp32" else f"{artifact.name} ({artifact.variant})"
     threads = record.config.threads
     return (
-        Cell(visible(model)),
+        Cell(model_of(standing.contender.artifact)),
         Cell(visible(record.machine.model)),
         Cell(str(threads), threads),
         Cell(visible(standing.contender.name)),
     )
 
 
-def _figures(standing: summary.Standing) -> tuple[Cell, ...]:
+def _figures(record: Record, standing: summary.Standing) -> tuple[Cell, ...]:
     latency, memory, used = standing.latency, standing.memory, standing.energy
     files = standing.contender.artifact.bytes
     return (
@@ -150,6 +150,7 @@ def _figures(standing: summary.Standing) -> tuple[Cell, ...]:
         _sized(files),
         _timed(standing.cold_start_ns),
         Cell(UNKNOWN) if used is None else Cell(energy(used.net_uj), used.net_uj, used.rail),
+        _attainable(record, standing.contender.name),
     )
 
 
@@ -161,6 +162,14 @@ def _judged(one: summary.Comparison | None, *, wrong: bool) -> tuple[Cell, ...]:
     speedup = one.speedup
     limits = "" if speedup.low is None else f"{speedup.low:.2f} to {speedup.high:.2f}"
     return (Cell(one.verdict), Cell(f"{speedup.estimate:.2f}x", speedup.estimate, limits))
+
+
+def _attainable(record: Record, name: str) -> Cell:
+    profiled = next((one for one in operator_figures.figures(record) if one.contender == name), None)
+    if profiled is None or profiled.attainable is None:
+        return Cell(UNKNOWN)
+    left_out = f"{profiled.uncounted:.0%} uncounted" if profiled.uncounted >= LEAST_UNCOUNTED else ""
+    return Cell(f"{profiled.attainable:.0%}", 100 * profiled.attainable, left_out)
 
 
 def _timed(interval: Interval | None) -> Cell:

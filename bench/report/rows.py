@@ -1,13 +1,13 @@
-"""A record as a table of text, with units chosen once, and as sentences. Every way of showing a record starts here."""
+"""A record, or a comparison of two, as a table of text for a terminal, with units chosen once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.comparison import Comparison
-from edge_runtime import confirmation, fits, summary
+from bench.report.names import one_line
+from edge_runtime import summary
 from edge_runtime.record import Record
 from edge_runtime.stats import Interval
-from edge_runtime.units import count
 
 UNKNOWN = "–"  # not measured, or not to be had from so few samples
 TIMES = (("s", 1e9), ("ms", 1e6), ("us", 1e3), ("ns", 1.0))
@@ -60,8 +60,8 @@ def sheet(record: Record, *, contender: str) -> Sheet:
     )
     rows = []
     for standing in standings:
-        name = standing.contender.name
-        failure, one = standing.contender.failure, against.get(name)
+        name = one_line(standing.contender.name)
+        failure, one = standing.contender.failure, against.get(standing.contender.name)
         wrong = not standing.contender.ranked
         verdict = failure.kind if failure else "invalid" if wrong else "" if one is None else one.verdict
         cells = [UNKNOWN] * 6 if wrong else _figures(standing, latency[1], memory[1], cold[1])
@@ -72,40 +72,6 @@ def sheet(record: Record, *, contender: str) -> Sheet:
         )
         rows.append(Row((name, *cells, speedup, verdict), failure is not None or not wrong, verdict))
     return Sheet(columns, tuple(rows))
-
-
-def sentences(record: Record, *, contender: str) -> tuple[str, ...]:
-    """Return the verdicts in words, one sentence a rival, and how far the answers agree."""
-    told = [_sentence(one, record) for one in summary.comparisons(record, contender=contender)]
-    return (*told, *_agreement(record))
-
-
-def facts(record: Record) -> tuple[str, ...]:
-    """Return what the figures were taken on and from: machine, model, engines, evidence, and how to read them."""
-    config, machine = record.config, record.machine
-    artifact = record.contenders[0].artifact
-    shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in config.shapes.items())
-    cpus = ", ".join(map(str, config.cpus))
-    used = ((one.name, summary.cpus_used(record, one.name)) for one in record.contenders)
-    parity = ", ".join(f"{name} {share:.2f}" for name, share in used if share is not None)
-    engines: dict[str, list[str]] = {}
-    for one in record.contenders:
-        if one.engine:
-            engines.setdefault(one.engine, []).append(one.name)
-    rounds = len({launch.round for launch in record.launches})
-    samples = sum(len(launch.block_ns) for launch in record.launches)
-    ended = f"{record.stop_reason}; every launch is a fresh process"
-    return (
-        f"{machine.model}, {count(config.threads, 'thread')} on CPU {cpus}, board {record.board}",
-        f"{artifact.name} ({artifact.variant}), {shapes}",
-        *(f"{engine}: {', '.join(names)}" for engine, names in engines.items()),
-        f"{count(rounds, 'round')}, {len(record.launches)} launches, {samples} samples, stopped by {ended}",
-        "model: what it adds to the process's memory (Pss); peak: the whole process, engine included",
-        *([f"CPUs in use while timed, of {len(config.cpus)} that each was bound to: {parity}"] if parity else []),
-        *fits.lines(record.fits),
-        *_configured(record),
-        *_smoothed(record),
-    )
 
 
 def changes(found: Comparison) -> Sheet:
@@ -123,7 +89,8 @@ def changes(found: Comparison) -> Sheet:
             remark = f"{'+' if gap >= 0 else '-'}{scaled(abs(gap), factor)} {unit}"
         values = (f"{scaled(value, factor)} {unit}" for value in (change.before, change.after))
         verdict = change.verdict or "one launch"
-        rows.append(Row((change.contender, label, *values, remark, verdict), verdict != "invalid", change.verdict))
+        cells = (one_line(change.contender), label, *values, remark, verdict)
+        rows.append(Row(cells, verdict != "invalid", change.verdict))
     columns = (("contender", ""), ("", ""), ("before", ""), ("after", ""), ("speed-up", "95 % interval"))
     return Sheet((*columns, ("verdict", "")), tuple(rows))
 
@@ -147,64 +114,6 @@ def _figures(standing: summary.Standing, time_ns: float, size_bytes: float, cold
         scaled(memory.total_peak if memory else None, size_bytes),
         scaled(_estimate(cold), cold_ns),
     ]
-
-
-def _sentence(one: summary.Comparison, record: Record) -> str:
-    ours, theirs, speedup = one.contender, one.baseline, one.speedup
-    wrong = [name.name for name in record.contenders if name.answers.agree is False and name.name in {ours, theirs}]
-    if wrong:
-        return f"{ours} and {theirs} are not compared: {' and '.join(wrong)} answers wrongly"
-    if speedup is None:
-        return f"{ours} and {theirs} are not compared: no round has both"
-    if speedup.low is None or speedup.high is None:
-        told = f"a speed-up of {speedup.estimate:.2f}x in {count(one.rounds, 'round')}, which gives no interval"
-        return f"{ours} and {theirs}: inconclusive, {told}"
-    backwards = one.verdict == "slower"
-    shown = (1 / speedup.high, 1 / speedup.low) if backwards else (speedup.low, speedup.high)
-    evidence = f"(95 % interval {shown[0]:.2f} to {shown[1]:.2f}, {count(one.rounds, 'round')})"
-    if one.verdict == "same":
-        return f"{ours} is as fast as {theirs} here, within {record.config.margin:.0%} {evidence}"
-    if one.verdict == "inconclusive":
-        return (
-            f"{ours} and {theirs}: inconclusive, a speed-up of {speedup.estimate:.2f}x is not beyond doubt {evidence}"
-        )
-    factor = 1 / speedup.estimate if backwards else speedup.estimate
-    told = f"{ours} is {factor:.2f}x {one.verdict} than {theirs} here {evidence}"
-    return f"{told}, {confirmation.in_words(said=confirmation.confirmed(record, one))}" if backwards else told
-
-
-def _agreement(record: Record) -> tuple[str, ...]:
-    agreeing = [one for one in record.contenders if one.answers.agree]
-    unchecked = [one.name for one in record.contenders if one.answers.agree is None and one.failure is None]
-    told = []
-    if agreeing:
-        worst = max((one.answers.max_abs or 0.0 for one in agreeing), default=0.0)
-        told.append(f"answers agree with the golden cases within {worst:.2g} ({', '.join(o.name for o in agreeing)})")
-    if unchecked:
-        told.append(f"answers of {', '.join(unchecked)} are unchecked: the artifact has no golden case")
-    return tuple(told)
-
-
-def _configured(record: Record) -> tuple[str, ...]:
-    """Return what contenders ran with, as they told it: one line for those that ran with the same."""
-    alike: dict[str, list[str]] = {}
-    for one in record.contenders:
-        told = ", ".join(f"{key} {value}" for key, value in one.configuration.items())
-        if told:
-            alike.setdefault(told, []).append(one.name)
-    return tuple(f"configuration of {', '.join(names)}: {told}" for told, names in alike.items())
-
-
-def _smoothed(record: Record) -> tuple[str, ...]:
-    groups = {
-        one.name: max((x.calls_per_sample for x in record.launches_of(one.name)), default=1)
-        for one in record.contenders
-    }
-    long = {name: calls for name, calls in groups.items() if calls > 1}
-    if not long:
-        return ()
-    told = ", ".join(f"{name} {calls}" for name, calls in long.items())
-    return (f"calls too short for the clock are timed in groups ({told}): p90 and p99 are smoother than single calls'",)
 
 
 def _unit(units: Sequence[tuple[str, float]], values: Sequence[float]) -> tuple[str, float]:

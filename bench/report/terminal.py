@@ -12,7 +12,8 @@ from rich.text import Text
 
 from bench import operator_deltas
 from bench.comparison import NOT_COMPARABLE, Comparison
-from bench.report import rows, spread
+from bench.report import rows, sentences, spread
+from bench.report.names import one_line
 from edge_runtime import confirmation
 from edge_runtime.commands.measure import progress_line
 from edge_runtime.record import Record
@@ -36,10 +37,12 @@ STYLES = {
 
 
 def show(record: Record, *, contender: str, stream: TextIO, color: bool) -> None:
-    """Print the verdicts in words, the table, and below it what it was taken on and every warning."""
+    """Print the outcome in a sentence, the verdicts, the table, and below it what it rests on and every warning."""
     console = _console(stream, color=color)
-    for sentence in rows.sentences(record, contender=contender):
-        console.print(Text(sentence, style="bold"))
+    console.print(Text(one_line(sentences.headline(record, contender=contender)), style="bold"))
+    console.print()
+    for sentence in sentences.verdicts(record, contender=contender):
+        console.print(Text(one_line(sentence)))
     console.print()
     sheet, missing = _fitting(rows.sheet(record, contender=contender), console.width)
     console.print(_table(sheet))
@@ -50,19 +53,19 @@ def show(record: Record, *, contender: str, stream: TextIO, color: bool) -> None
     for line in spread.spread(record, width=console.width, blocks=blocks):
         console.print(Text(line), no_wrap=True, overflow="crop")
     console.print()
-    for fact in rows.facts(record):
-        console.print(Text(fact, style="dim"))
+    for fact in sentences.facts(record):
+        console.print(Text(one_line(fact), style="dim"))
     for warning in record.warnings:
-        console.print(Text(f"warning: {warning}", style="yellow"))
+        console.print(Text(f"warning: {one_line(warning)}", style="yellow"))
 
 
 def show_comparison(found: Comparison, *, stream: TextIO, color: bool) -> None:
     """Print why there is no verdict, if so, then what else differs between the two runs, then the table."""
     console = _console(stream, color=color)
     for obstacle in found.obstacles:
-        console.print(Text(f"not comparable: {obstacle}", style="bold"))
+        console.print(Text(f"not comparable: {one_line(obstacle)}", style="bold"))
     for difference in found.differences:
-        console.print(Text(f"different: {difference}", style="yellow"))
+        console.print(Text(f"different: {one_line(difference)}", style="yellow"))
     if not found.changes:
         console.print(Text("no contender is in both records", style="bold"))
         return

@@ -66,7 +66,7 @@ for (const button of document.querySelectorAll("button[data-record]")) {
   button.addEventListener("click", () => {
     const held = document.getElementById(button.dataset.record);
     const packed = held.type === "application/gzip";
-    const content = packed ? Uint8Array.from(atob(held.textContent), (letter) => letter.charCodeAt(0)) : held.textContent;
+    const content = packed ? bytesOf(held) : held.textContent;
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([content], { type: held.type }));
     link.download = button.dataset.name + (packed ? ".gz" : "");
@@ -75,28 +75,55 @@ for (const button of document.querySelectorAll("button[data-record]")) {
   });
 }
 
-// One after the other, when its place comes near: a page of thirty networks opens at once.
+const config = JSON.parse(document.getElementById("config").textContent);
+const bytesOf = (held) => Uint8Array.from(atob(held.textContent), (letter) => letter.charCodeAt(0));
+const packs = new Map();
+function unpacked(name) {
+  if (!packs.has(name)) {
+    const packed = new Blob([bytesOf(document.getElementById(name))]).stream();
+    packs.set(name, new Response(packed.pipeThrough(new DecompressionStream("gzip"))).json());
+  }
+  return packs.get(name);
+}
 async function draw(place) {
-  const spec = JSON.parse(document.getElementById(place.dataset.spec).textContent);
   try {
-    await vegaEmbed(place, spec, { ast: true, actions: false, renderer: "svg", tooltip: { disableDefaultStyle: false } });
+    const spec = (await unpacked(place.dataset.pack))[place.dataset.spec];
+    await vegaEmbed(place, { ...spec, config }, { ast: true, actions: false, renderer: "svg", tooltip: { disableDefaultStyle: false } });
     place.dataset.drawn = "yes";
   } catch (problem) {
     place.textContent = `This chart could not be drawn (${problem.message}); the table below says the same.`;
+    place.dataset.drawn = "no";
   }
 }
-const near = new IntersectionObserver(
-  (entries) => {
-    for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      near.unobserve(entry.target);
-      draw(entry.target);
-    }
-  },
-  { rootMargin: "800px" },
-);
-const places = [...document.querySelectorAll(".chart")];
-places.forEach((place, index) => (index < 24 ? draw(place) : near.observe(place)));
+
+// One after the other, from the top, with a pause for whoever scrolls: a page of thirty networks opens at once. What is
+// folded up has no width yet, and is drawn when it is opened.
+let drawing = false;
+async function drawShown() {
+  if (drawing) return;
+  drawing = true;
+  for (;;) {
+    const next = [...document.querySelectorAll(".chart:not([data-drawn])")].find((place) => place.clientWidth > 0);
+    if (!next) break;
+    await draw(next);
+    await new Promise((go) => setTimeout(go, 0));
+  }
+  drawing = false;
+}
+const folded = [...document.querySelectorAll("details.record")];
+for (const one of folded) one.addEventListener("toggle", drawShown);
+
+function openTarget() {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const record = target && target.closest("details.record");
+  if (!record) return;
+  record.open = true;
+  target.scrollIntoView();
+}
+window.addEventListener("hashchange", openTarget);
+openTarget();
+drawShown();
+
 window.addEventListener("beforeprint", () => {
   for (const one of document.querySelectorAll("figure details")) one.open = true;
 });

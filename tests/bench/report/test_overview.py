@@ -7,6 +7,7 @@ from collections.abc import Callable
 from bench.report.overview import comma_separated, markdown, overview
 from edge_runtime.record import Record
 from edge_runtime.summary import standings
+from tests.records import with_everything
 
 Make = Callable[..., Record]
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script> *b* \u202etxt"
@@ -56,3 +57,13 @@ def test_a_hostile_name_is_text_in_markdown_and_csv(make_record: Make) -> None:
     cell = list(csv.reader(io.StringIO(comma_separated(table))))[2][1]
     assert cell.startswith("'=cmd"), "a spreadsheet must not run it"
     assert "\u202e" not in cell
+
+
+def test_attainable_is_a_column_where_operators_were_profiled_and_says_what_it_leaves_out(make_record: Make) -> None:
+    table = overview([with_everything(make_record({"edge": 100.0, "torch": 400.0}))])
+    place = [name for name, _ in table.columns].index("attainable")
+    cell = table.rows[0][place]
+    assert (cell.text, cell.aside) == ("59%", "1% uncounted")
+    assert next(iter(csv.DictReader(io.StringIO(comma_separated(table)))))["attainable [%]"] == "59"
+    assert "59% 1% uncounted |" in markdown(table)
+    assert "attainable" not in dict(overview([make_record()]).columns)
