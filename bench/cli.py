@@ -12,6 +12,7 @@ from bench import comparison, contenders, operator_deltas, runner, thread_counts
 from bench.commands.amounts import size_bytes
 from bench.errors import NotComparable
 from bench.report import terminal
+from bench.report.overview import own_of
 from edge_runtime import confirmation, noise_floor, operator_figures, scenario_figures, start_figures, summary
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
@@ -32,6 +33,7 @@ BENCH_EXAMPLES = (
     "edge bench digits.edge --resume record.json --budget 2m",
     "edge bench digits.edge --calibrate",
     "edge bench digits.edge --rate 30 --against onnxruntime",
+    "edge bench digits.edge yesterday/digits.edge --against onnxruntime",
     "edge bench digits.edge --fit",
     "edge bench digits.edge --threads 1,2 -o record.json",
     "edge bench digits.edge --source model.py:build --weights digits.pt -o record.json",
@@ -48,9 +50,9 @@ def bench(argv: list[str]) -> int:
     console = Console.of(options)
     counts: tuple[int, ...] = options.threads
     outputs = _outputs(options)
-    artifact = open_artifact(options.artifact)
+    artifacts = [open_artifact(path) for path in options.artifacts]
     if options.calibrate:
-        return _calibrate(artifact, options, console)
+        return _calibrate(artifacts, options, console)
     records: list[Record] = []
     problems: list[Unwritable] = []
     begin = time.monotonic()
@@ -58,7 +60,7 @@ def bench(argv: list[str]) -> int:
         # the budget is for all runs: what one leaves is for those after it
         left_s = (options.budget - (time.monotonic() - begin)) / (len(counts) - len(records))
         asked = Asked(threads, left_s if len(counts) == 1 else max(1.0, left_s), output)
-        record = _measured(artifact, options, console, asked)
+        record = _measured(artifacts, options, console, asked)
         records.append(record)
         problem = saving_problem(record, output)
         problems += [] if problem is None else [problem]
@@ -102,11 +104,11 @@ class Asked(NamedTuple):
     output: Path | None
 
 
-def _measured(artifact: Artifact, options: argparse.Namespace, console: Console, asked: Asked) -> Record:
+def _measured(artifacts: list[Artifact], options: argparse.Namespace, console: Console, asked: Asked) -> Record:
     """Run the contenders, and keep the record after each launch."""
     with terminal.progress(stream=sys.stderr, color=console.color, quiet=console.quiet) as progress:
         return runner.bench(
-            artifact,
+            artifacts,
             on=options.on,
             against=options.against.split(","),
             threads=asked.threads,
@@ -120,7 +122,7 @@ def _measured(artifact: Artifact, options: argparse.Namespace, console: Console,
             starts=options.starts,
             operators=options.operators,
             source=_source(options),
-            inputs=read_inputs(options.input, artifact.manifest.inputs) if options.input else None,
+            inputs=read_inputs(options.input, artifacts[0].manifest.inputs) if options.input else None,
             progress=progress,
             keep=lambda record: _keep(record, asked.output),
             resume=None if options.resume is None else load_record(options.resume),
@@ -131,36 +133,39 @@ def _measured(artifact: Artifact, options: argparse.Namespace, console: Console,
 
 def _show(record: Record, saved: Path | None, console: Console) -> None:
     """Print one run: verdicts, table, facts, and where it is kept."""
-    terminal.show(record, contender=contenders.OWN, stream=sys.stdout, color=console.color)
+    terminal.show(record, contender=own_of(record), stream=sys.stdout, color=console.color)
     for line in scenario_figures.lines(record):
         console.say(f"{record.config.scenario}: {line}")
-    slower = operator_deltas.lines(operator_deltas.against_baselines(record, contender=contenders.OWN))
+    slower = operator_deltas.lines(operator_deltas.against_baselines(record, contender=own_of(record)))
     for line in (*operator_figures.lines(record), *slower):
         console.say(line)
-    for part in start_figures.lines(record, contender=contenders.OWN):
+    for part in start_figures.lines(record, contender=own_of(record)):
         console.say(f"\n{part}")
     if saved is not None:
         console.say(f"\nrecord: {saved}")
 
 
 def _summary(record: Record) -> dict[str, Any]:
-    compared = summary.comparisons(record, contender=contenders.OWN)
+    compared = summary.comparisons(record, contender=own_of(record))
     told = {
         **summary.document(record, compared),
         "scenario": scenario_figures.document(record),
         "operators": operator_figures.document(record),
-        "starts": start_figures.document(record, contender=contenders.OWN),
+        "starts": start_figures.document(record, contender=own_of(record)),
     }
     for line, one in zip(told["comparisons"], compared, strict=True):
         line["confirmed"] = confirmation.confirmed(record, one)
     return told
 
 
-def _calibrate(artifact: Artifact, options: argparse.Namespace, console: Console) -> int:
-    with terminal.progress(stream=sys.stderr, color=console.color, quiet=console.quiet) as progress:
-        record, floor = runner.calibrate(
-            artifact, threads=options.threads[0], budget_s=options.budget, progress=progress
+def _calibrate(artifacts: list[Artifact], options: argparse.Namespace, console: Console) -> int:
+    if len(artifacts) > 1:
+        raise UsageError(
+            f"--calibrate with {len(artifacts)} artifacts", "edge bench", "it takes one, raced with itself"
         )
+    with terminal.progress(stream=sys.stderr, color=console.color, quiet=console.quiet) as progress:
+        (artifact,), (threads,) = artifacts, options.threads
+        record, floor = runner.calibrate(artifact, threads=threads, budget_s=options.budget, progress=progress)
     compared = summary.compare(record, baseline=contenders.OWN, contender=runner.TWIN)
     if options.output is not None:
         record.save(options.output)
@@ -204,8 +209,10 @@ def _bench_parser() -> argparse.ArgumentParser:
         "speed-ups round by round with their intervals.",
         BENCH_EXAMPLES,
     )
-    parser.usage = "edge bench NAME.edge [flag ...]"  # the flags below are told once, not twice
-    parser.add_argument("artifact", metavar="NAME.edge", help="the artifact's folder")
+    parser.usage = "edge bench NAME.edge ... [flag ...]"  # the flags below are told once, not twice
+    parser.add_argument(
+        "artifacts", metavar="NAME.edge", nargs="+", help="the artifact's folder; several are raced as edge@NAME"
+    )
     parser.add_argument("--on", metavar="BOARD", default="local", help="the board (default: local, this machine)")
     parser.add_argument(
         "--against",

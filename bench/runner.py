@@ -1,20 +1,20 @@
-"""One artifact on one board: open the board, line the contenders up, conduct the rounds, return the record."""
+"""Artifacts on one board: open the board, line the contenders up, conduct the rounds, return the record."""
 
 import importlib.util
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import comparison, contenders, host_sensors
+from bench import comparison, contenders, host_sensors, line_up
 from bench.boards import local
 from bench.contenders import OWN
 from bench.errors import SourceUnknown, UnknownBoard
 from edge_runtime import confirmation, graph_cache, noise_floor, summary
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.environment import machine
-from edge_runtime.errors import TimedOut, UsageError
+from edge_runtime.errors import TimedOut
 from edge_runtime.noise_floor import NoiseFloor
 from edge_runtime.record import Record
 from edge_runtime.rounds import Entry, Plan, Progress, conduct
@@ -29,7 +29,7 @@ FOREIGN = "onnx"  # what the manifest of an adopted file says of its source
 
 
 def bench(
-    artifact: Artifact | str | Path,
+    artifact: Artifact | str | Path | Sequence[Artifact | str | Path],
     *,
     on: str = local.NAME,
     against: Iterable[str] = ("torch",),
@@ -54,6 +54,8 @@ def bench(
 ) -> Record:
     """Measure our runtime and its rivals on an artifact, in fresh processes, round by round; return the record.
 
+    artifact: one, or several that take the same inputs: our runtime is measured on each, under the name ``edge@NAME``,
+    and the rivals on the first, whose first golden case is timed on all.
     on: the board; "local" is this machine.   against: names of `contenders.KINDS`, or ``FILE.py:factory``.
     rounds: how many, or None to go on until every p50 is known within `precision` (a share) or `budget_s` is spent.
     margin: differences up to this share count as none, or up to what the machine's calibration says.
@@ -72,7 +74,8 @@ def bench(
     Raises UsageError for unknown boards or contenders and plans that can't be, InputError for a damaged artifact or
     wrong inputs, SourceUnknown when PyTorch has no source, and what the workers raise (`launch.run_worker`).
     """
-    opened = artifact if isinstance(artifact, Artifact) else open_artifact(artifact)
+    given = [artifact] if isinstance(artifact, Artifact | str | Path) else artifact
+    opened = [one if isinstance(one, Artifact) else open_artifact(one) for one in given]
     asked = plan or Plan(
         threads=threads,
         rounds=rounds,
@@ -87,10 +90,11 @@ def bench(
         operators=operators,
     )
     chosen = _floored(asked)
-    kinds = _line_up(against)
+    own, kinds = line_up.own_names(opened), line_up.rivals(against)
     if on != local.NAME:
         raise UnknownBoard(f"no board {on!r}", "--on", f"only {local.NAME!r} (this machine) is known here")
-    options = {kind.name: _options(kind, opened, source) for kind in kinds}
+    options = {kind.name: _options(kind, opened[0], source) for kind in kinds}
+    timed = inputs if inputs is not None or len(opened) == 1 else _first_case(opened[0])
     busy = host_sensors.busy_warning()
     earlier = () if resume is None else resume.warnings
     warnings = tuple(one for one in (*earlier, busy) if one is not None and one.startswith(host_sensors.BUSY))
@@ -99,9 +103,11 @@ def bench(
         return replace(record, warnings=(*warnings, *record.warnings))
 
     with local.open_board() as board, tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
-        there = board.put_artifact(opened)
-        path = None if inputs is None else _stored(inputs, Path(folder, "inputs.npz"))
-        entries = [_entry(kind, board, there, options[kind.name]) for kind in kinds]
+        there = [board.put_artifact(one, place=str(place)) for place, one in enumerate(opened)]
+        path = None if timed is None else _stored(timed, Path(folder, "inputs.npz"))
+        ours = _entry(contenders.find(OWN), board, there[0], {})
+        entries = [replace(ours, name=name, artifact=one) for name, one in zip(own, there, strict=True)]
+        entries += [_entry(kind, board, there[0], options[kind.name]) for kind in kinds]
         record = conduct(
             entries,
             chosen,
@@ -166,20 +172,6 @@ def _floored(plan: Plan) -> Plan:
     return replace(plan, margin=noise_floor.margin(plan.margin, floor), noise_floor=floor.share)
 
 
-def _line_up(against: Iterable[str]) -> list[contenders.Kind]:
-    """Return our own runtime and its rivals, each name once."""
-    kinds = [contenders.find(OWN)]
-    for name in against:
-        kind = contenders.find(name)
-        if kind in kinds:
-            raise UsageError(f"the contender {kind.name!r} is there twice", "--against", "edge takes part by itself")
-        kinds.append(kind)
-    names = [kind.name for kind in kinds]
-    if len(set(names)) != len(names):
-        raise UsageError(f"two contenders have one name: {', '.join(names)}", "--against", "rename one of the files")
-    return kinds
-
-
 def _entry(kind: contenders.Kind, board: local.LocalBoard, artifact: Artifact, options: Mapping[str, str]) -> Entry:
     place = kind.module if kind.file is None else str(board.put_contender(kind.file))
     return Entry(
@@ -223,6 +215,12 @@ def _options(kind: contenders.Kind, artifact: Artifact, source: "SourceSpec | No
             "say where it is: --source FILE.py:callable [--weights FILE]; or leave it out: --against onnxruntime",
         )
     return {**options, "source": spec.to_json()}
+
+
+def _first_case(artifact: Artifact) -> "Mapping[str, Array] | None":
+    """Return the inputs of the first golden case, None where there is none: its worker says so."""
+    case = next(artifact.golden(artifact.variant()), None)
+    return None if case is None else case.inputs
 
 
 def _stored(inputs: "Mapping[str, Array]", path: Path) -> Path:

@@ -33,13 +33,14 @@ class LocalBoard:
     root: Path
     name: str = NAME
 
-    def put_artifact(self, artifact: Artifact) -> Artifact:
+    def put_artifact(self, artifact: Artifact, *, place: str = "") -> Artifact:
         """Return the artifact as it stands on the board, every file hashed on the way.
 
+        place: a folder of its own, where several may have one name.
         Raises ManifestError or HashMismatch for a damaged one, Unwritable when it doesn't fit.
         """
         artifact.verify()
-        there = self.root / "artifacts" / artifact.path.resolve().name
+        there = self.root / "artifacts" / place / artifact.path.resolve().name
         description = artifact.manifest
         files = [file.path for variant in description.variants for file in variant.files]
         for relative in (manifest.FILE_NAME, *files, *(case.path for case in description.golden)):

@@ -57,7 +57,6 @@ def verdicts(record: Record, *, contender: str) -> tuple[str, ...]:
 def facts(record: Record) -> tuple[str, ...]:
     """Return what the figures were taken on and from: machine, model, engines, evidence, and how to read them."""
     config, machine = record.config, record.machine
-    artifact = record.contenders[0].artifact
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in config.shapes.items())
     cpus = ", ".join(map(str, config.cpus))
     used = ((one.name, summary.cpus_used(record, one.name)) for one in record.contenders)
@@ -71,7 +70,7 @@ def facts(record: Record) -> tuple[str, ...]:
     ended = f"{record.stop_reason}; every launch is a fresh process"
     return (
         f"{machine.model}, {count(config.threads, 'thread')} on CPU {cpus}, board {record.board}",
-        f"{artifact.name} ({artifact.variant}), {shapes}",
+        *_artifacts(record, shapes),
         *(f"{engine}: {', '.join(names)}" for engine, names in engines.items()),
         f"{count(rounds, 'round')}, {len(record.launches)} launches, {samples} samples, stopped by {ended}",
         *evidence.lines(record),
@@ -164,6 +163,18 @@ def _agreement(record: Record) -> tuple[str, ...]:
     if unchecked:
         told.append(f"answers of {', '.join(unchecked)} are unchecked: the artifact has no golden case")
     return tuple(told)
+
+
+def _artifacts(record: Record, shapes: str) -> list[str]:
+    """Return which model was measured; which contender ran which, where they are several."""
+    names: dict[tuple[str, str, str], list[str]] = {}
+    for one in record.contenders:
+        artifact = one.artifact
+        names.setdefault((artifact.name, artifact.variant, artifact.sha256), []).append(one.name)
+    if len(names) == 1:
+        return [f"{name} ({variant}), {shapes}" for name, variant, _ in names]
+    told = [f"{name} ({variant}, SHA-256 {sha[:12]}): {', '.join(who)}" for (name, variant, sha), who in names.items()]
+    return [shapes, *told]
 
 
 def _configured(record: Record) -> tuple[str, ...]:
