@@ -12,7 +12,7 @@ from bench import comparison, contenders, operator_deltas, runner, thread_counts
 from bench.commands.amounts import size_bytes
 from bench.errors import NotComparable
 from bench.report import terminal
-from bench.report.overview import own_of
+from bench.report.names import own_of
 from edge_runtime import confirmation, noise_floor, operator_figures, scenario_figures, start_figures, summary
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs

@@ -9,7 +9,7 @@ import pytest
 
 from bench import bench, line_up
 from bench.report import sentences
-from bench.report.overview import own_of
+from bench.report.names import own_of
 from edge_runtime import manifest, summary
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.cli import main
