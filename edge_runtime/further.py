@@ -93,11 +93,13 @@ class Further:
             if self._plan.operators is None and time.monotonic() + profiles.seconds(p50_ns) > end_s:
                 return
             try:
-                taken = profiles.take(entry, p50_ns)
+                profiles.take(entry, p50_ns)
             except EdgeError as error:
                 self._trouble(f"no operators of {entry.name}: {error}")
                 continue
-            self.operators = [*(one for one in self.operators if one.contender != entry.name), taken]
+            found = profiles.found
+            names = [one.contender for one in found]
+            self.operators = [*(one for one in self.operators if one.contender not in names), *found]
             self.peaks = profiles.peaks
             self._save()
 

@@ -118,3 +118,37 @@ def test_without_a_boots_name_nothing_is_kept(tmp_path: Path) -> None:
     peaks.keep(tmp_path / "peaks", key, SOME)
     assert not (tmp_path / "peaks").exists()
     assert peaks.read_cached(tmp_path / "peaks", key) is None
+
+
+def test_peaks_measured_again_never_get_lower(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path))
+    told = [
+        {
+            "threads": 1,
+            "copy_bytes": 10,
+            "copy_bytes_per_s": 5,
+            "float32_operations_per_s": 50,
+            "int8_operations_per_s": 7,
+        },
+        {
+            "threads": 1,
+            "copy_bytes": 10,
+            "copy_bytes_per_s": 9,
+            "float32_operations_per_s": 40,
+            "int8_operations_per_s": 8,
+        },
+    ]
+    runs: list[int] = []
+
+    def run() -> dict[str, dict[str, object]]:
+        runs.append(len(runs))
+        return {"peaks": {"event": "peaks", "peaks": told[runs[-1]]}}
+
+    def asked(*, again: bool = False) -> peaks.Peaks:
+        return peaks.known_or_measured("machine", engine="e 1", threads=1, cpus=(0,), run=run, again=again)
+
+    assert asked() == asked() == peaks.Peaks(**told[0])
+    assert runs == [0]
+    better = peaks.Peaks(**{**told[1], "float32_operations_per_s": 50})
+    assert asked(again=True) == asked() == better
+    assert runs == [0, 1]
