@@ -1,7 +1,6 @@
 """The verbs `edge bench` and `edge compare`: flags to the functions of `runner` and `comparison`, results to text."""
 
 import argparse
-import math
 import os
 import sys
 import time
@@ -9,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import comparison, contenders, operator_deltas, runner, thread_counts
-from bench.commands.amounts import size_bytes
 from bench.errors import NotComparable
 from bench.report import terminal
 from bench.report.names import own_of
 from edge_runtime import confirmation, noise_floor, operator_figures, scenario_figures, start_figures, summary
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
+from edge_runtime.commands.further_flags import add_further_flags, further_of, seconds
 from edge_runtime.commands.measure import interrupted, saving_problem
 from edge_runtime.commands.scenario_flags import add_scenario_flags, scenario_of
 from edge_runtime.console import Console, verb_parser
@@ -34,12 +33,11 @@ BENCH_EXAMPLES = (
     "edge bench digits.edge --calibrate",
     "edge bench digits.edge --rate 30 --against onnxruntime",
     "edge bench digits.edge yesterday/digits.edge --against onnxruntime",
-    "edge bench digits.edge --fit",
     "edge bench digits.edge --threads 1,2 -o record.json",
+    "edge bench digits.edge --fit --sustained 10m",
     "edge bench digits.edge --source model.py:build --weights digits.pt -o record.json",
 )
 COMPARE_EXAMPLES = ("edge compare before.json after.json", "edge compare before.json after.json --json")
-SEARCH = 0  # of --fit without a limit
 AGAINST = "onnxruntime,torch"
 EXITS = {"interrupted": INTERRUPTED, "failed": WorkerLost.exit_code}  # else 0, whatever the verdict
 
@@ -117,9 +115,7 @@ def _measured(artifacts: list[Artifact], options: argparse.Namespace, console: C
             precision=options.precision,
             margin=options.margin,
             scenario=scenario_of(options),
-            fit=options.fit is not None,
-            fit_bytes=None if options.fit == SEARCH else options.fit,
-            starts=options.starts,
+            **further_of(options),
             operators=options.operators,
             source=_source(options),
             inputs=read_inputs(options.input, artifacts[0].manifest.inputs) if options.input else None,
@@ -231,7 +227,7 @@ def _bench_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds", metavar="N|auto", type=_rounds, default="auto", help="auto: until --precision or --budget"
     )
-    parser.add_argument("--budget", metavar="5m|90s|300", type=_seconds, default="5m", help="time (default: 5m)")
+    parser.add_argument("--budget", metavar="5m|90s|300", type=seconds, default="5m", help="time (default: 5m)")
     parser.add_argument(
         "--precision", metavar="P", type=float, default=0.01, help="half-width of each p50 to reach (default: 0.01)"
     )
@@ -242,26 +238,12 @@ def _bench_parser() -> argparse.ArgumentParser:
         "--calibrate", action="store_true", help="measure our runtime against itself: this machine's noise floor"
     )
     parser.add_argument(
-        "--fit",
-        metavar="256M",
-        type=size_bytes,
-        nargs="?",
-        const=SEARCH,
-        help="find the smallest memory limit under which each contender runs, after the rounds; or try this one",
-    )
-    parser.add_argument(
         "--operators",
         action=argparse.BooleanOptionalAction,
         help="profile edge and edge:VARIANT after the rounds (default: where --budget leaves about 3 s each)",
     )
-    parser.add_argument(
-        "--starts",
-        metavar="N",
-        type=int,
-        default=0,
-        help="after the rounds N starts of each with a warm and N with an evicted page cache, beyond --budget",
-    )
     add_scenario_flags(parser)
+    add_further_flags(parser)
     add_input_flag(parser, otherwise="otherwise the first golden case is timed")
     torch = parser.add_argument_group("the module for torch; otherwise this host's memory of the export")
     torch.add_argument("--source", metavar="SOURCE", help="file.py:callable, package.module:callable, model.pt, ...")
@@ -319,15 +301,3 @@ def _rounds(text: str) -> int | None:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto")
     return int(text)
-
-
-def _seconds(text: str) -> float:
-    """Return the seconds of ``5m``, ``90s`` or ``300``."""
-    number, factor = (text[:-1], {"m": 60.0, "s": 1.0}[text[-1]]) if text[-1:] in {"m", "s"} else (text, 1.0)
-    try:
-        seconds = float(number) * factor
-    except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 5m, 90s or 300")
-    return seconds

@@ -43,6 +43,7 @@ def bench(
     fit_bytes: int | None = None,
     starts: int = 0,
     operators: bool | None = None,
+    sustained_s: float | None = None,
     source: "SourceSpec | None" = None,
     inputs: "Mapping[str, Array] | None" = None,
     plan: Plan | None = None,
@@ -60,7 +61,7 @@ def bench(
     rounds: how many, or None to go on until every p50 is known within `precision` (a share) or `budget_s` is spent.
     margin: differences up to this share count as none, or up to what the machine's calibration says.
     scenario: what is asked of the contenders (`scenarios`).   fit: also find the smallest memory limit of each, or
-    try the one of fit_bytes.
+    try the one of fit_bytes.   sustained_s: then load each for so long.
     starts: how often each contender is started with a warm and with an evicted page cache, beyond the budget.
     operators: whether our own contenders are profiled after the rounds; None where the budget leaves time.
     source: where PyTorch finds the module; None asks this host's memory of its exports.
@@ -88,6 +89,7 @@ def bench(
         confirm=confirm,
         starts=starts,
         operators=operators,
+        sustained_s=sustained_s,
     )
     chosen = _floored(asked)
     own, kinds = line_up.own_names(opened), line_up.rivals(against)

@@ -49,7 +49,7 @@ def take_periodic(
     warmup, _ = warm_up(step, plan, clock=clock)
     begin = clock()
     samples: list[int] = []
-    for latency in _latencies(step, itertools.repeat(round(1e9 / rate_per_s)), clock, sleep):
+    for latency in latencies(step, itertools.repeat(round(1e9 / rate_per_s)), clock, sleep):
         samples.append(latency)
         elapsed = clock() - begin
         if len(samples) >= plan.max_samples or (len(samples) >= plan.min_samples and elapsed >= plan.block_s * 1e9):
@@ -106,7 +106,7 @@ def _probe(
     gaps = (max(1, round(chance.expovariate(rate_per_s) * 1e9)) for _ in range(PROBE_CALLS))
     samples: list[int] = []
     missed = 0
-    for latency in _latencies(step, gaps, clock, sleep):
+    for latency in latencies(step, gaps, clock, sleep):
         samples.append(latency)
         missed += latency > target_ns
         if missed * 100 > PROBE_CALLS * (100 - TAIL_RANK):
@@ -118,7 +118,8 @@ def _passes(samples: tuple[int, ...], target_ns: int) -> bool:
     return len(samples) == PROBE_CALLS and percentile(samples, TAIL_RANK) <= target_ns
 
 
-def _latencies(step: Callable[[], object], gaps_ns: Iterable[int], clock: Clock, sleep: Sleep) -> Iterator[int]:
+def latencies(step: Callable[[], object], gaps_ns: Iterable[int], clock: Clock, sleep: Sleep) -> Iterator[int]:
+    """Call `step` after each gap; yield the nanoseconds from when each call was due to its end."""
     due = clock()
     for gap in gaps_ns:
         due += gap

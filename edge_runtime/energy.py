@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from edge_runtime.errors import UnsupportedSystem
 from edge_runtime.tree import Tree
 
 Clock = Callable[[], int]  # monotonic nanoseconds
@@ -117,6 +118,36 @@ class Meter:
     def _poll(self) -> None:
         while not self._over.wait(self._poll_s):
             self.total.add(self._clock())
+
+
+def of_calls(step: Callable[[], object], tree: Tree, interval_s: float) -> dict[str, int | str]:
+    """Return the energy of this process at rest, then of call after call, each over an interval; as records keep it.
+
+    Raises UnsupportedSystem where there is no meter, or it stops answering.
+    """
+    source = find(tree)
+    if source is None:
+        raise UnsupportedSystem("this machine tells no energy", "worker", why_none(tree))
+    with Meter(source) as idle:
+        time.sleep(interval_s)
+    calls, end_ns = 0, time.perf_counter_ns() + round(interval_s * 1e9)
+    with Meter(source) as block:
+        while time.perf_counter_ns() < end_ns:
+            step()
+            calls += 1
+    if idle.total.microjoules is None or block.total.microjoules is None:
+        raise UnsupportedSystem(
+            "the energy meter stopped answering", source.rail, "look for its driver's words in dmesg"
+        )
+    return {
+        "rail": source.rail,
+        "calls": calls,
+        "idle_ns": idle.total.elapsed_ns,
+        "idle_uj": idle.total.microjoules,
+        "block_ns": block.total.elapsed_ns,
+        "block_uj": block.total.microjoules,
+        "samples": block.total.samples,
+    }
 
 
 def _supply_meters(tree: Tree) -> list[Source]:

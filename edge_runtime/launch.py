@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +29,8 @@ from edge_runtime.errors import (
 )
 from edge_runtime.limits import oom_kills
 from edge_runtime.tree import Tree
+
+Heard = Callable[[Mapping[str, Any]], None]
 
 MAX_ANSWER_BYTES = 16 * 2**20  # 2,000 samples take 20 KB; whatever sends more is not our worker
 CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS}  # what libraries do that don't look at what malloc returns
@@ -54,11 +56,17 @@ def own_command() -> Command:
 
 
 def run_worker(
-    command: Command, job: Mapping[str, Any], *, threads: int, timeout_s: float
+    command: Command,
+    job: Mapping[str, Any],
+    *,
+    threads: int,
+    timeout_s: float,
+    heard: Heard = lambda _: None,
 ) -> dict[str, dict[str, Any]]:
-    """Run one job in a fresh process; return its events by name.
+    """Run one job in a fresh process; return its events by name, of several of one name the last.
 
-    job: what `worker` reads, without "spawned_ns", which is set here, right before the start.
+    job: what `worker` reads, without "spawned_ns", which is set here, right before the start.   heard: is given each
+    event as it comes.
     Raises the worker's own error, TimedOut after `timeout_s`, or WorkerLost when it died or spoke garbage.
     """
     where = f"worker of {job['contender']}"
@@ -87,7 +95,10 @@ def run_worker(
             with contextlib.suppress(BrokenPipeError):  # a worker that died at once is told about below
                 process.stdin.write(line.encode())
                 process.stdin.flush()
-            events = _read_events(process.stdout, time.monotonic() + timeout_s, timeout_s, where, log)
+            events = {}
+            for event in _read_events(process.stdout, timeout_s, where, log):
+                events[str(event["event"])] = event
+                heard(event)
             status = process.wait(timeout=LEAVE_S)
             if status != 0 or "end" not in events:
                 raise _lost(status, where, _tail(log), oom_killed=oom_kills(Tree()) > killed_before)
@@ -98,11 +109,8 @@ def run_worker(
     return events
 
 
-def _read_events(
-    stdout: IO[bytes], deadline: float, timeout_s: float, where: str, log: IO[bytes]
-) -> dict[str, dict[str, Any]]:
-    events: dict[str, dict[str, Any]] = {}
-    pending, received = b"", 0
+def _read_events(stdout: IO[bytes], timeout_s: float, where: str, log: IO[bytes]) -> Iterator[dict[str, Any]]:
+    pending, received, deadline = b"", 0, time.monotonic() + timeout_s
     with selectors.DefaultSelector() as selector:
         selector.register(stdout, selectors.EVENT_READ)
         while True:
@@ -112,7 +120,7 @@ def _read_events(
             if not chunk:
                 if pending:
                     raise WorkerLost(f"it ended within a line: {pending[:80]!r}", where, _tail(log))
-                return events
+                return
             received += len(chunk)
             if received > MAX_ANSWER_BYTES:
                 raise WorkerLost("it sends without end", where, _tail(log))
@@ -121,7 +129,7 @@ def _read_events(
                 event = _parse(line, where, log)
                 if event.get("kind") == "edge-error":
                     raise from_document(event)
-                events[str(event["event"])] = event
+                yield event
 
 
 def _parse(line: bytes, where: str, log: IO[bytes]) -> dict[str, Any]:

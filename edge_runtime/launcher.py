@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_runtime.array_shapes import array_shapes
 from edge_runtime.artifact import case_shapes
-from edge_runtime.launch import run_worker
+from edge_runtime.launch import Heard, run_worker
 from edge_runtime.plan import LAUNCH_TIMEOUT_S, Entry, Plan
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -31,11 +31,12 @@ class Launcher:
         more: Mapping[str, Any] = NOTHING,
         *,
         timeout_s: float = LAUNCH_TIMEOUT_S,
+        heard: Heard = lambda _: None,
     ) -> dict[str, dict[str, Any]]:
         """Start one worker of an entry and return what it told, by event.
 
         kind: of job, see `worker`.   more: what this job has besides, or otherwise than the plan says; "seed" draws
-        what is random in it. Raises what `launch.run_worker` raises.
+        what is random in it.   heard: is given each event as it comes. Raises what `launch.run_worker` raises.
         """
         plan, other = self._plan, dict(more)
         job = {
@@ -57,7 +58,7 @@ class Launcher:
             },
             **other,
         }
-        return run_worker(entry.command, job, threads=plan.threads, timeout_s=timeout_s)
+        return run_worker(entry.command, job, threads=plan.threads, timeout_s=timeout_s, heard=heard)
 
     def shapes(self, entry: Entry) -> dict[str, tuple[int, ...]]:
         """Return the shapes of what is timed, by input name; without numpy, see `array_shapes`."""

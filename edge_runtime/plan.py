@@ -16,6 +16,8 @@ from edge_runtime.timing import BlockPlan
 MIN_ROUNDS, MAX_ROUNDS = 6, 15  # below 6 the t interval covers too rarely, above 15 it hardly narrows
 MAX_STARTS = 100  # of each contender in each state of the page cache; an interval hardly narrows above 15
 LAUNCH_TIMEOUT_S = 300.0  # torch on a slow board takes a minute to import; a hang must end all the same
+MAX_SUSTAINED_S = 24 * 3600.0
+SUSTAINABLE = ("single", "periodic")  # scenarios whose calls can go on for ever
 OWN_CONTENDER = "edge_runtime.contender:open_contender"
 
 
@@ -46,7 +48,8 @@ class Plan:
     rounds are open.
     starts: how often each contender is started with its files in the page cache, and as often with them evicted, after
     the rounds and beyond the budget.   operators: whether our own contenders are profiled after the rounds; None where
-    the budget leaves time. Of the scenario single alone: a profile is of one call after the other.
+    the budget leaves time. Of the scenario single alone: a profile is of one call after the other.   sustained_s: at
+    last call each without a pause, or at the scenario's rate, for so long, beyond the budget.
     """
 
     rounds: int | None = None
@@ -61,6 +64,7 @@ class Plan:
     confirm: bool = False
     starts: int = 0
     operators: bool | None = False
+    sustained_s: float | None = None
     block: BlockPlan = field(default_factory=BlockPlan)
     scenario: Scenario = field(default_factory=Scenario)
 
@@ -81,6 +85,12 @@ class Plan:
                 "the plan",
                 "profiles are of one call after the other: leave out one of the two",
             )
+        if self.sustained_s is not None:
+            if not 0 < self.sustained_s <= MAX_SUSTAINED_S:
+                raise UsageError(f"a run of {self.sustained_s} s", "--sustained", "give a time such as 10m, up to 24 h")
+            if self.scenario.name not in SUSTAINABLE:
+                what = f"a sustained run in the scenario {self.scenario.name}"
+                raise UsageError(what, "--sustained", f"it goes with {' and '.join(SUSTAINABLE)}")
         # written this way round, NaN is refused too
         seconds = energy.INTERVAL_S if self.energy_s is None else self.energy_s
         if not all(0 < value < math.inf for value in (self.budget_s, self.precision, self.margin, seconds)):
@@ -95,7 +105,7 @@ class Plan:
 class Progress:
     """What a run tells while it goes on.
 
-    kind: warm, memory, time, profile, peaks, files, start, fit or energy; round is None but for time.
+    kind: warm, memory, time, profile, peaks, files, start, fit, energy or sustained; round is None but for time.
     launches: how many have timed a block so far.   estimate: the contender's p50 in nanoseconds, as known by now.
     left_s: how long the run will probably go on; None before the first round has shown how long one takes.
     """

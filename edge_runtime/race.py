@@ -19,6 +19,7 @@ from edge_runtime import confirmation, fitness, processors, stats, takeup, warmu
 from edge_runtime.environment import Conditions, available_cpus, machine
 from edge_runtime.errors import BoardError, EdgeError, Unsupported, UnsupportedSystem, Unwritable
 from edge_runtime.further import Further
+from edge_runtime.launch import Heard
 from edge_runtime.launcher import NOTHING, Launcher
 from edge_runtime.limits import limits
 from edge_runtime.measured import (
@@ -309,6 +310,7 @@ class Race:
             starts=tuple(self._further.starts),
             operators=tuple(self._further.operators),
             peaks=self._further.peaks,
+            sustained=tuple(self._further.sustained),
             stop_reason=stop_reason,
             warnings=tuple(warnings),
         )
@@ -360,6 +362,7 @@ class Race:
         round_index: int | None = None,
         told: str = "",
         timeout_s: float = LAUNCH_TIMEOUT_S,
+        heard: Heard = lambda _: None,
     ) -> dict[str, dict[str, Any]]:
         plan = self._plan
         self._progress(
@@ -375,7 +378,7 @@ class Race:
                 left_s=self._left_s(),
             )
         )
-        return self._launcher.launch(entry, kind, {"seed": self._next, **more}, timeout_s=timeout_s)
+        return self._launcher.launch(entry, kind, {"seed": self._next, **more}, timeout_s=timeout_s, heard=heard)
 
     def _precise(self) -> bool:
         return all(stats.half_share(self._p50(entry.name)) <= self._plan.precision for entry in self._timed)

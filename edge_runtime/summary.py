@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from edge_runtime import sustained
 from edge_runtime.fits import Fit
 from edge_runtime.measured import MeasuredContender
 from edge_runtime.record import Record
@@ -28,6 +29,7 @@ from edge_runtime.stats import (
     supports,
     verdict,
 )
+from edge_runtime.sustained import Sustained
 
 NS_PER_S = 1_000_000_000
 CLAIMS = ("faster", "slower")
@@ -92,6 +94,7 @@ class Standing:
     memory: MemoryUse | None
     energy: EnergyUse | None
     fit: Fit | None
+    sustained: Sustained | None
 
     @property
     def throughput_per_s(self) -> Interval | None:
@@ -250,6 +253,7 @@ def _standing(record: Record, contender: MeasuredContender) -> Standing:
         memory=_memory_use([reading for reading in record.memory if reading.contender == contender.name]),
         energy=next((_energy_use(reading) for reading in record.energy if reading.contender == contender.name), None),
         fit=next((fit for fit in record.fits if fit.contender == contender.name), None),
+        sustained=next((one for one in record.sustained if one.contender == contender.name), None),
     )
 
 
@@ -316,6 +320,7 @@ def _standing_document(standing: Standing) -> dict[str, Any]:
         "fit": None
         if standing.fit is None
         else {"mechanism": standing.fit.mechanism, "limit_bytes": standing.fit.limit_bytes},
+        "sustained": None if standing.sustained is None else sustained.document(standing.sustained),
     }
 
 

@@ -70,7 +70,7 @@ def take_block(
     samples: list[int] = []
     begin = clock()
     while len(samples) < plan.max_samples and (len(samples) < plan.min_samples or clock() - begin < plan.block_s * 1e9):
-        samples.append(_time_group(step, group, clock))
+        samples.append(time_group(step, group, clock))
     return Block(warmup_ns=warmup, block_ns=tuple(samples), calls_per_sample=group)
 
 
@@ -79,17 +79,18 @@ def warm_up(
 ) -> tuple[tuple[int, ...], int]:
     """Call `step` for the plan's warm-up; return its samples, and how many calls a sample of the block should have."""
     begin = clock()
-    warmup = [_time_group(step, 1, clock) for _ in range(plan.warmup_calls)]
+    warmup = [time_group(step, 1, clock) for _ in range(plan.warmup_calls)]
     # the least disturbed call decides the group: a slow first one must not make the groups too small
     group = max(1, GROUP_NS // max(1, min(warmup)))
     # a warm-up is evidence, not data: of fast calls, as many groups are stored as of the block, at most
     warmup_group = max(group, round(plan.warmup_s * 1e9 / plan.max_samples / max(1, min(warmup))))
     while clock() - begin < plan.warmup_s * 1e9:
-        warmup.append(_time_group(step, warmup_group, clock))
+        warmup.append(time_group(step, warmup_group, clock))
     return tuple(warmup), group
 
 
-def _time_group(step: Callable[[], object], calls: int, clock: Clock) -> int:
+def time_group(step: Callable[[], object], calls: int, clock: Clock) -> int:
+    """Call `step` so many times and return the nanoseconds of a call."""
     if calls == 1:
         begin = clock()
         step()

@@ -45,7 +45,7 @@ def judge(block_ns: Sequence[int]) -> Judgement:
     # a clock may tick too slowly for a call: zero has no logarithm
     levels = [math.log(max(1, median(block_ns[start : start + size]))) for start in range(0, whole * size, size)]
     cut, end, steady = 0, whole, True
-    while (split := _change(levels[cut:end])) is not None:
+    while (split := level_change(levels[cut:end])) is not None:
         if cut + split > whole // 2:
             steady, end = False, cut + split  # what came before it may still hold a warm-up
         else:
@@ -53,8 +53,11 @@ def judge(block_ns: Sequence[int]) -> Judgement:
     return Judgement(cut * size, steady and not _drifts(levels[cut:]))
 
 
-def _change(levels: Sequence[float]) -> int | None:
-    """Return where the right segment begins, or None where both have one level."""
+def level_change(levels: Sequence[float]) -> int | None:
+    """Return where the level of logarithms changes most, or None where that is no more than noise.
+
+    levels: of batches, in order of time.
+    """
     if len(levels) < MIN_BATCHES:
         return None
     count, total = len(levels), sum(levels)

@@ -1,9 +1,10 @@
 """What runs in a worker process: one launch of one contender, told as JSON lines.
 
 The job is one JSON line on stdin; stdin then stays open, and its end means that nobody waits for the answer any
-more: the worker leaves. Answers are one JSON object a line on stdout: hello, loaded, answers, then timing, memory or
-energy, then end; to a job of the kind "warm" or "start" hello, loaded and end alone, to "files" also the files that
-were read. An error is the ``edge-error`` document, as the last line. What the engine prints goes to stderr.
+more: the worker leaves. Answers are one JSON object a line on stdout: hello, loaded, answers, then timing, memory,
+energy or the windows of a sustained run, then end; to a job of the kind "warm" or "start" hello, loaded and end alone,
+to "files" also the files that were read. An error is the ``edge-error`` document, as the last line. What the engine
+prints goes to stderr.
 """
 
 import gc
@@ -119,14 +120,9 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
     # read one by one, so that none stands in memory while it is measured
     cases = artifact.golden(artifact.variant(job["variant"]))
     only = {name: array.shape for name, array in inputs.items()} if getattr(contender, "fixed_sizes", False) else None
-    if not _answers_agree(contender, cases if only is None else _of_sizes(cases, only), send):
-        pass  # reported; a wrong answer is never timed
-    elif job["kind"] == "memory":
-        send(_memory_event(points, resettable=resettable))
-    elif job["kind"] == "energy":
-        send(_energy_event(step, Tree(Path(job["root"])), job["energy_s"]))
-    else:
-        send(_timing_event(step, job))
+    if _answers_agree(contender, cases if only is None else _of_sizes(cases, only), send):  # else never timed
+        for event in _events(step, job, points, resettable=resettable):
+            send(event)
         if job["kind"] == "profile":
             from edge_runtime import kernel_runs  # noqa: PLC0415 - as above
 
@@ -219,14 +215,37 @@ def _of_sizes(cases: "Iterator[OpenedCase]", sizes: Mapping[str, tuple[int, ...]
         )
 
 
+def _events(
+    step: Step, job: dict[str, Any], points: Mapping[str, sensors.Memory], *, resettable: bool
+) -> Iterator[dict[str, Any]]:
+    """Do what this kind of job is for, and yield what there is to tell of it."""
+    if job["kind"] == "memory":
+        yield _memory_event(points, resettable=resettable)
+    elif job["kind"] == "energy":
+        from edge_runtime import energy  # noqa: PLC0415 - keep the other launches smaller
+
+        yield {"event": "energy", **energy.of_calls(step, Tree(Path(job["root"])), job["energy_s"])}
+    elif job["kind"] == "sustained":
+        from edge_runtime import sustaining  # noqa: PLC0415 - as above
+
+        _keep_collector_out()
+        yield from ({"event": "window", **asdict(window)} for window in sustaining.of_job(step, job))
+    else:
+        yield _timing_event(step, job)
+
+
+def _keep_collector_out() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection inside a sample would be charged to whoever happens to be running
+
+
 def _timing_event(step: Step, job: dict[str, Any]) -> dict[str, Any]:
     from edge_runtime.spin_probe import spin_ns  # noqa: PLC0415 - keep the memory launches smaller
     from edge_runtime.timing import BlockPlan  # noqa: PLC0415 - as above
 
     cpus = tuple(job["cpus"])
-    gc.collect()
-    gc.freeze()
-    gc.disable()  # a collection inside a sample would be charged to whoever happens to be running
+    _keep_collector_out()
     probe_before_ns, before = spin_ns(), conditions(cpus)
     block, rate_per_s = _block(step, BlockPlan(**job["block"]), job)
     after, probe_after_ns = conditions(cpus), spin_ns()
@@ -269,35 +288,6 @@ def _wait_for_all(folder: str, count: int, timeout_s: float) -> None:
         if time.monotonic() > deadline:
             raise TimedOut(f"fewer than {count} workers came to the start", "worker", "one of them died or hangs")
         time.sleep(0.001)
-
-
-def _energy_event(step: Step, tree: Tree, interval_s: float) -> dict[str, Any]:
-    from edge_runtime import energy  # noqa: PLC0415 - as for timing: keep the other launches smaller
-
-    source = energy.find(tree)
-    if source is None:
-        raise UnsupportedSystem("this machine tells no energy", "worker", energy.why_none(tree))
-    with energy.Meter(source) as idle:
-        time.sleep(interval_s)
-    calls, end_ns = 0, time.perf_counter_ns() + round(interval_s * 1e9)
-    with energy.Meter(source) as block:
-        while time.perf_counter_ns() < end_ns:
-            step()
-            calls += 1
-    if idle.total.microjoules is None or block.total.microjoules is None:
-        raise UnsupportedSystem(
-            "the energy meter stopped answering", source.rail, "look for its driver's words in dmesg"
-        )
-    return {
-        "event": "energy",
-        "rail": source.rail,
-        "calls": calls,
-        "idle_ns": idle.total.elapsed_ns,
-        "idle_uj": idle.total.microjoules,
-        "block_ns": block.total.elapsed_ns,
-        "block_uj": block.total.microjoules,
-        "samples": block.total.samples,
-    }
 
 
 def _memory_event(points: Mapping[str, sensors.Memory], *, resettable: bool) -> dict[str, Any]:

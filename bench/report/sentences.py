@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.report import evidence
-from edge_runtime import confirmation, fits, summary
+from edge_runtime import confirmation, fits, summary, sustained
 from edge_runtime.record import Record
 from edge_runtime.units import count, duration, size
 
@@ -77,6 +77,7 @@ def facts(record: Record) -> tuple[str, ...]:
         "model: what it adds to the process's memory (Pss); peak: the whole process, engine included",
         *([f"CPUs in use while timed, of {len(config.cpus)} that each was bound to: {parity}"] if parity else []),
         *fits.lines(record.fits),
+        *(f"sustained: {told}" for told in sustained.lines(record.sustained)),
         *_configured(record),
         *_smoothed(record),
     )

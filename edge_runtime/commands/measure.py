@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from edge_runtime import energy, scenario_figures, start_figures, summary, throttling, units
+from edge_runtime import energy, fits, scenario_figures, start_figures, summary, sustained, throttling, units
 from edge_runtime.artifact import open_artifact
 from edge_runtime.commands.arrays import add_input_flag, read_inputs
+from edge_runtime.commands.further_flags import add_further_flags, further_of
 from edge_runtime.commands.scenario_flags import add_scenario_flags, scenario_of
 from edge_runtime.console import Console, table, verb_parser
 from edge_runtime.environment import Conditions, available_cpus
@@ -22,6 +23,8 @@ EXAMPLES = (
     "edge measure digits.edge --resume record.json",
     "edge measure digits.edge --rate 30",
     "edge measure digits.edge --starts 5",
+    "edge measure digits.edge --fit 256M",
+    "edge measure digits.edge --sustained 10m",
     "edge measure digits.edge --input image=x.npy --json",
 )
 EXITS = {"invalid": 1, "interrupted": INTERRUPTED, "failed": WorkerLost.exit_code}
@@ -42,10 +45,8 @@ def measure(argv: list[str]) -> int:
     parser.add_argument("--budget", metavar="S", type=float, default=30.0, help="seconds to spend (default: 30)")
     parser.add_argument("--precision", metavar="P", type=float, default=0.01, help="half-width of p50 (default: 0.01)")
     parser.add_argument("--energy", action="store_true", help="joules a call too: 21 s more, where there is a meter")
-    parser.add_argument(
-        "--starts", metavar="N", type=int, default=0, help="N starts more with a warm and N with an evicted page cache"
-    )
     add_scenario_flags(parser)
+    add_further_flags(parser)
     parser.add_argument("-o", "--output", metavar="R.json", type=Path, help="keep the record, saved after each launch")
     parser.add_argument(
         "--resume", metavar="R.json", type=Path, help="go on with this record, and save there unless -o says otherwise"
@@ -64,7 +65,7 @@ def measure(argv: list[str]) -> int:
         threads=options.threads,
         energy_s=energy.INTERVAL_S if options.energy else None,
         scenario=scenario_of(options),
-        starts=options.starts,
+        **further_of(options),
     )
     artifact = open_artifact(options.artifact)
     variant = artifact.variant(options.variant)
@@ -164,6 +165,8 @@ def _described(record: Record, *, asked_energy: bool, blocks: bool = True) -> st
         *_tables(standing, record, blocks=blocks),
         *start_figures.lines(record, contender=standing.contender.name),
         f"energy: {_energy(standing, asked=asked_energy)}",
+        *(["\n".join(fits.lines(record.fits))] if record.fits else []),
+        *(f"sustained: {told}" for told in sustained.lines(record.sustained)),
     ]
     told = scenario_figures.lines(record)
     if told:

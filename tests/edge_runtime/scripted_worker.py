@@ -4,7 +4,8 @@ options: p50 (nanoseconds, one for each round, comma-separated; the last repeats
 how many samples of each), rate (of the scenario server, one for each round), wrong ("memory" or "time": where it
 answers wrongly), lost (the blocks in which it is killed, from 0, comma-separated), skip and die (the kind of launch in
 which it says that it can't run here, or is killed), layout (its configuration), ledger (a file that notes begin and
-end, so that a test can see that one process lives at a time).
+end, so that a test can see that one process lives at a time), windows (how many a sustained run tells), sustained
+("dies": it is killed after them).
 """
 
 import json
@@ -71,6 +72,16 @@ if not wrong and job["kind"] == "time":
         cost = 500 + 500 * job["batch"] * (3 if job["batch"] > 4 else 1)
         block["block_ns"] = [cost - 1, cost, cost + 1]
     send("timing", **block, **told, environment={"before": conditions, "after": conditions})
+elif not wrong and job["kind"] == "sustained":
+    terms = job["sustained"]
+    for index in range(int(options.get("windows", "3"))):
+        figures = {"p50_ns": p50 + index, "p90_ns": p50 + index, "max_ns": p50 + index, "calls": 7}
+        times = {"begin_ns": index * round(terms["window_s"] * 1e9), "elapsed_ns": round(terms["window_s"] * 1e9)}
+        machine = {"frequency_khz": None, "temperature_millicelsius": None, "throttled": None}
+        send("window", **figures, **times, **machine)
+        sys.stdout.flush()
+    if "dies" in options.get("sustained", ""):
+        os.kill(os.getpid(), signal.SIGKILL)
 elif not wrong:
     points = {name: {**memory} for name in ("base", "loaded", "first")}
     points["steady"] = {"resident": 150, "proportional": 110, "private": 90, "peak": 170}

@@ -35,6 +35,7 @@ from edge_runtime.rounds import (
     own_entry,
     turning_order,
 )
+from edge_runtime.scenarios import Scenario
 from edge_runtime.timing import BlockPlan
 
 SCRIPT = str(Path(__file__).with_name("scripted_worker.py"))
@@ -284,6 +285,56 @@ def test_one_that_can_not_be_launched_again_costs_its_limit_and_not_the_record(
     assert record.fits == ()
     assert any(told.startswith("no memory limit of a: the worker was ended by SIGKILL") for told in record.warnings)
     assert record.stop_reason == "rounds"
+
+
+def test_a_long_run_comes_last_and_its_windows_are_kept_as_they_come(tiny_edge: Path, ledger: Path) -> None:
+    told: list[Progress] = []
+    kept: list[Record] = []
+    entries = [entry(tiny_edge, ledger, "a", p50="1000", windows="5"), entry(tiny_edge, ledger, "b", p50="2000")]
+    scenario = Scenario(name="periodic", rate_per_s=30)
+    plan = Plan(rounds=1, sustained_s=100, scenario=scenario)
+    record = conduct(entries, plan, board="local", progress=told.append, keep=kept.append)
+    assert [(one.kind, one.contender) for one in told][-2:] == [("sustained", "a"), ("sustained", "b")]
+    assert [(one.contender, one.rate_per_s, len(one.windows)) for one in record.sustained] == [
+        ("a", 30, 5),
+        ("b", 30, 3),
+    ]
+    assert [one.p50_ns for one in record.sustained[0].windows] == [1000, 1001, 1002, 1003, 1004]
+    assert record.sustained[0].windows[1].begin_ns == 10 * 10**9, "a tenth of the run, since a minute would be too few"
+    assert [len(one.sustained[0].windows) for one in kept if one.sustained] == [1, 2, 3, 4, 5, 5, 5, 5]
+    assert parse(json.dumps(record.to_document()), where="x") == record
+    assert summary.document(record, ())["contenders"]["b"]["sustained"]["windows"] == 3
+
+
+def test_a_long_run_that_is_interrupted_or_dies_keeps_its_windows(tiny_edge: Path, ledger: Path) -> None:
+    def stop(now: Record) -> None:
+        if now.sustained and now.stop_reason == "unfinished" and len(now.sustained[-1].windows) == 2:
+            raise KeyboardInterrupt
+
+    entries = [entry(tiny_edge, ledger, "a"), entry(tiny_edge, ledger, "b")]
+    record = conduct(entries, Plan(rounds=1, sustained_s=10), board="local", keep=stop)
+    assert record.stop_reason == "interrupted"
+    assert [(one.contender, len(one.windows)) for one in record.sustained] == [("a", 2)]
+    dying = [entry(tiny_edge, ledger, "c", sustained="dies"), entry(tiny_edge, ledger, "d")]
+    record = conduct(dying, Plan(rounds=1, sustained_s=10), board="local")
+    assert [(one.contender, len(one.windows)) for one in record.sustained] == [("c", 3), ("d", 3)]
+    assert any(
+        told.startswith("c's sustained run ended after 3 windows: the worker was ended") for told in record.warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("scenario", "seconds", "told"),
+    [
+        (Scenario(name="offline", batches=(1, 2)), 10.0, "goes with single and periodic"),
+        (Scenario(), 0.0, "a run of 0.0 s"),
+        (Scenario(), float("nan"), "a run of nan s"),
+        (Scenario(), 90_000.0, "up to 24 h"),
+    ],
+)
+def test_a_long_run_that_can_not_be_is_refused(scenario: Scenario, seconds: float, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Plan(sustained_s=seconds, scenario=scenario)
 
 
 def test_a_meter_that_fails_costs_the_energy_and_not_the_record(tiny_edge: Path, tmp_path: Path) -> None:

@@ -192,7 +192,15 @@ def test_the_document_has_the_shape_that_scripts_rely_on() -> None:
     told = summary.document(whole, summary.comparisons(whole, contender="edge"))
     assert list(told) == ["contenders", "comparisons"]
     edge = told["contenders"]["edge"]
-    assert list(edge) == ["latency_ns", "throughput_per_s", "cold_start_ns", "memory_bytes", "energy_uj", "fit"]
+    assert list(edge) == [
+        "latency_ns",
+        "throughput_per_s",
+        "cold_start_ns",
+        "memory_bytes",
+        "energy_uj",
+        "fit",
+        "sustained",
+    ]
     assert list(edge["latency_ns"]) == ["min", "p50", "p90", "p99", "max", "mean"]
     assert edge["latency_ns"]["p50"] == pytest.approx([200, 200, 200])
     assert edge["latency_ns"]["p99"] is None

@@ -6,7 +6,7 @@ import altair as alt
 
 from bench.report.charts.figure import COLORS, GREY, NS_PER_MS, Drawing, Figure, Rows, color, heading, number, shape
 from edge_runtime.record import Record
-from edge_runtime.sustained import Sustained, Window
+from edge_runtime.sustained import Sustained, Window, ratio
 from edge_runtime.units import duration, rate, visible
 
 NS_PER_MINUTE = 60e9
@@ -42,13 +42,6 @@ def windows(record: Record) -> Rows:
     ]
 
 
-def slowdown(run: Sustained) -> float:
-    """Return the p50 of the last quarter of the windows over that of the first window: above 1 it has become slower."""
-    last = run.windows[-max(1, len(run.windows) // 4) :]
-    middle = sorted(one.p50_ns for one in last)[(len(last) - 1) // 2]
-    return middle / run.windows[0].p50_ns
-
-
 def chart(record: Record) -> Figure | None:
     """Return the chart; None where nothing was run for minutes."""
     found, rows = runs(record), windows(record)
@@ -61,7 +54,7 @@ def chart(record: Record) -> Figure | None:
         points = [row for row in rows if row[title] is not None]
         if points:
             panels.append(_condition(title, points, names, end))
-    told = "; ".join(f"{visible(run.contender)} ended {_change(slowdown(run))}{_at(run)}" for run in found)
+    told = "; ".join(f"{visible(run.contender)} {_change(ratio(run))}{_at(run)}" for run in found)
     return Figure(
         "sustained",
         "Minutes under load",
@@ -74,8 +67,12 @@ def chart(record: Record) -> Figure | None:
     )
 
 
-def _change(factor: float) -> str:
-    return "as fast as it began" if abs(factor - 1) < 0.005 else f"at {factor:.2f} times its first p50"  # noqa: PLR2004
+def _change(factor: float | None) -> str:
+    if factor is None:
+        return "ran too short a time to tell how it goes on"
+    if abs(factor - 1) < 0.005:  # noqa: PLR2004 - what rounds to 1.00
+        return "ended as fast as it began"
+    return f"ended at {factor:.2f} times its first p50"
 
 
 def _at(run: Sustained) -> str:

@@ -95,7 +95,6 @@ def test_every_try_of_a_limit_is_shown_and_the_least_that_ran_is_the_bar(make_re
 
 def test_minutes_under_load_tell_how_much_slower_it_became(make_record: Make) -> None:
     record = with_everything(make_record({"edge": 100.0}))
-    assert sustained.slowdown(record.sustained[0]) == 1.5
     figure = sustained.chart(record)
     assert figure is not None
     assert "edge ended at 1.50 times its first p50" in figure.note
