@@ -113,7 +113,7 @@ def resident_bytes(descriptor: int, size: int) -> int | None:
 
 
 def _seen(paths: Iterable[str], resident: Resident, act: Callable[[int], None]) -> Residency:
-    asked = {path: _asked(path, resident, act) for path in dict.fromkeys(paths)}
+    asked = {path: _asked(path, resident, act) for path in paths}
     found = {path: answer for path, answer in asked.items() if answer is not None}
     stayed = {path: bytes_ for path, (_, bytes_) in found.items() if bytes_ is not None}
     largest = max(stayed, key=stayed.__getitem__, default="")

@@ -74,7 +74,7 @@ def test_memory_is_a_difference_without_a_verdict(raced: Record) -> None:
 
 
 def test_starts_are_compared_by_what_the_page_cache_held(make_record: Callable[..., Record]) -> None:
-    def started(evicted_ms: int) -> Record:
+    def started(evicted_ms: int, *, rounds: int = 6) -> Record:
         starts = [
             Start(
                 contender="edge",
@@ -85,13 +85,16 @@ def test_starts_are_compared_by_what_the_page_cache_held(make_record: Callable[.
             for index in range(4)
             for cache, ms in (("warm", 100), ("evicted", evicted_ms))
         ]
-        return replace(make_record(), starts=tuple(starts))
+        return replace(make_record(rounds=rounds), starts=tuple(starts))
 
     found = [one for one in compare(started(400), started(800)).changes if one.figure.startswith("start_")]
     assert [(one.contender, one.figure, one.verdict) for one in found] == [
         ("edge", "start_warm_ns", "same"),
         ("edge", "start_evicted_ns", "slower"),
     ]
+    confirmed = replace(started(800, rounds=12), confirming_from=6)
+    slower = next(one for one in compare(started(400), confirmed).changes if one.figure == "start_evicted_ns")
+    assert (slower.verdict, slower.confirmed) == ("slower", None), "a second batch of rounds has no starts"
     only_after = compare(make_record(), started(800)).changes
     assert [one.verdict for one in only_after if one.figure == "start_evicted_ns"] == ["inconclusive"]
 
