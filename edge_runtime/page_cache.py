@@ -27,8 +27,8 @@ Resident = Callable[[int, int], int | None]  # of a descriptor and the file's si
 class Residency:
     """How much of a set of files is in the page cache.
 
-    resident_bytes: None where the kernel doesn't tell. It tells "all" of a file that this user neither owns nor may
-    write (Linux 5.2), so that it is at most this much.   largest: the path of which most is there, "" for none.
+    resident_bytes: None where the kernel doesn't tell; an upper bound where there are files that this user isn't told
+    of (`is_told_of`).   largest: the path of which most is there, "" for none.
     """
 
     total_bytes: int
@@ -66,6 +66,18 @@ def evict(paths: Iterable[str], *, resident: Resident | None = None) -> Residenc
     # twice: pages of the first files may have come back by the read-ahead of a later one, or waited in a CPU's batch
     _seen(wanted, count, drop)
     return _seen(wanted, count, drop)
+
+
+def is_told_of(path: str) -> bool:
+    """Return whether the kernel tells this user what of a file is in the page cache.
+
+    It says "all" of a file that one neither owns nor may write. Source: mm/mincore.c (can_do_mincore), since Linux 5.2.
+    """
+    try:
+        own = Path(path).stat().st_uid == os.geteuid()
+    except OSError:
+        return False
+    return own or os.geteuid() == 0 or os.access(path, os.W_OK)
 
 
 def filesystem(path: str, tree: Tree | None = None) -> str:

@@ -76,5 +76,11 @@ def _why(left: Residency) -> str:
     """Return why files count as not evicted."""
     if left.share is None:
         return "not possible here, this kernel doesn't tell what is in the page cache"
+    amount = f"{left.share:.0%} of {units.size(left.total_bytes)}"
+    if not page_cache.is_told_of(left.largest):
+        return (
+            f"it can't be told here, for {amount} is in files that this user neither owns nor may write, such as "
+            f"{left.largest}, of which the kernel says that they are in memory"
+        )
     where = f"{left.largest} ({page_cache.filesystem(left.largest) or 'file system unknown'})"
-    return f"not possible here, {left.share:.0%} of {units.size(left.total_bytes)} stayed in memory, most of it {where}"
+    return f"not possible here, {amount} stayed in memory, most of it {where}"

@@ -44,11 +44,19 @@ def test_a_run_prints_the_table_and_keeps_the_record(
 
 def test_json_is_the_record_with_its_summary_and_nothing_else(tiny: Path) -> None:
     argv = [sys.executable, "-m", "edge_runtime", "bench", str(tiny), *FAST, "onnxruntime", "--json"]
+    argv += ["--starts", "1", "--operators"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=True, timeout=120)
     document = json.loads(done.stdout)
     assert document["kind"] == "edge-record"
     assert [one["baseline"] for one in document["summary"]["comparisons"]] == ["onnxruntime"]
     assert document["summary"]["comparisons"][0]["verdict"] == "inconclusive", "one round gives no interval"
+    assert document["summary"]["starts"]["contenders"].keys() == {"edge", "onnxruntime"}
+    assert {(one["contender"], one["cache"]) for one in document["starts"]} >= {
+        ("edge", "warm"),
+        ("onnxruntime", "warm"),
+    }
+    assert document["summary"]["operators"].keys() == {"edge"}
+    assert document["peaks"]["threads"] == 1
     assert done.stderr == b""
 
 

@@ -88,6 +88,15 @@ def test_a_kernel_that_will_not_say_makes_it_unknown_never_zero(dirty: str) -> N
     assert found.share is None
 
 
+def test_of_others_files_the_kernel_tells_nothing(dirty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert page_cache.is_told_of(dirty)
+    assert not page_cache.is_told_of(f"{dirty} missing")
+    monkeypatch.setattr("os.geteuid", lambda: Path(dirty).stat().st_uid + 1)
+    assert page_cache.is_told_of(dirty) is os.access(dirty, os.W_OK)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert not page_cache.is_told_of(dirty)
+
+
 def test_the_file_system_is_that_of_the_device(tmp_path: Path) -> None:
     device = tmp_path.stat().st_dev
     mounts = tmp_path / "proc/self/mountinfo"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from edge_runtime import page_cache
 from edge_runtime.artifact import open_artifact
 from edge_runtime.errors import WorkerLost
 from edge_runtime.launch import Command
@@ -93,6 +94,16 @@ def test_where_files_stay_no_start_is_called_evicted_and_the_reason_is_told_once
     assert trouble.startswith("a was not started evicted: not possible here")
     assert why in trouble
     assert told.log.count("evict a") == 1
+
+
+def test_what_this_user_may_not_know_is_told_as_that(
+    entries: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_cache, "is_told_of", lambda _: False)
+    told = Told(tmp_path, left=Residency(total_bytes=100, resident_bytes=90, largest="/lib/libc.so"))
+    told.ladder().climb(entries[:1], 1)
+    (trouble,) = told.troubles
+    assert "90% of 100 B is in files that this user neither owns nor may write, such as /lib/libc.so" in trouble
 
 
 def test_half_of_the_files_may_stay(entries: list[Entry], tmp_path: Path) -> None:
