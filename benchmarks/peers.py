@@ -54,6 +54,8 @@ def told(record: Record) -> int:
         print(f"{'ok  ' if fine else 'FAIL'} {one.name}, {threads} thread(s): {one.engine or 'not reached'}, {said}")
         configured = ", ".join(f"{key} {value}" for key, value in one.configuration.items())
         print(f"     {'' if busy is None else f'{busy:.2f} CPUs busy, '}{configured}")
+    if wrong:
+        print("\n".join(f"     {warning}" for warning in record.warnings))
     return wrong
 
 
