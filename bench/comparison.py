@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.operator_deltas import OperatorDeltas, between
-from edge_runtime import confirmation, summary
+from edge_runtime import confirmation, summary, validity
 from edge_runtime.measured import MeasuredContender
 from edge_runtime.record import Record, load_record
 from edge_runtime.start_figures import first_outputs
@@ -106,7 +106,8 @@ def _changes(one: Record, other: Record, name: str, margin: float, *, blocked: b
     first, second = _standing(one, name), _standing(other, name)
     wrong = first.contender.answers.agree is False or second.contender.answers.agree is False
     failed = first.contender.failure or second.contender.failure
-    reason = failed.kind if failed else "invalid" if wrong else NOT_COMPARABLE if blocked else ""
+    unfit = validity.is_unfit(one.launches) or validity.is_unfit(other.launches)
+    reason = failed.kind if failed else "invalid" if wrong or unfit else NOT_COMPARABLE if blocked else ""
     colds = [[sum(launch.phases_ns.values()) for launch in record.launches_of(name)] for record in (one, other)]
     p50s = [summary.launch_p50s(record, name) for record in (one, other)]
     starts = [
@@ -153,6 +154,7 @@ def _obstacles(one: Record, other: Record) -> list[str]:
         ("threads", one.config.threads, other.config.threads),
         ("CPUs", _listed(one.config.cpus), _listed(other.config.cpus)),
         ("shapes", _shapes(one), _shapes(other)),
+        ("inputs in turn", one.config.inputs, other.config.inputs),
         ("scenario", one.config.scenario, other.config.scenario),
         ("rate", one.config.rate_per_s, other.config.rate_per_s),
         ("target", one.config.target_ns, other.config.target_ns),

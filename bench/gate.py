@@ -15,7 +15,7 @@ from typing import Any
 from bench import comparison
 from bench.budget import EXACT, METRICS, Rule
 from bench.errors import NothingMatched
-from edge_runtime import confirmation, start_figures, summary
+from edge_runtime import confirmation, start_figures, summary, validity
 from edge_runtime.record import Record
 from edge_runtime.starts import CACHES
 from edge_runtime.stats import Interval
@@ -25,6 +25,7 @@ KIND, SCHEMA = "edge-gate", 1
 HOLDS, BROKEN, UNSURE, UNMATCHED = "holds", "broken", "unsure", "unmatched"
 TEXT: dict[str, Text] = {"ns": duration, "bytes": size, "uJ": energy, "": lambda value: f"{value:.3g}"}
 STARTS = {f"start_{cache}": cache for cache in CACHES}  # metrics of the time to the first output
+OF_LAUNCHES = ("p50", "p90", "p99", "mean", "cold_start")  # metrics that a disturbed round has a part in
 TAIL = 0.01  # of calls that may be slower than a p99
 
 
@@ -111,9 +112,9 @@ def _judged(rule: Rule, record: Record, name: str, baseline: Record | None, conf
         outcome=BROKEN,
         reason="",
     )
-    if not standing.contender.ranked:
-        failure = standing.contender.failure
-        return replace(blank, reason=f"{failure.kind}: {failure.reason}" if failure else "it answers wrongly")
+    doubt = _unjudged(rule, record, standing)
+    if doubt is not None:
+        return replace(blank, outcome=doubt[0], reason=doubt[1])
     if rule.min_speedup is not None:
         return _faster(rule, record, blank, confirm)
     if rule.max_growth is not None:
@@ -134,6 +135,18 @@ def _missing(standing: summary.Standing, metric: str) -> str:
     if metric == "fit" and standing.fit is not None:
         return f"it ran within none of the limits that were tried ({standing.fit.mechanism})"
     return "not measured, or of too few samples"
+
+
+def _unjudged(rule: Rule, record: Record, standing: summary.Standing) -> tuple[str, str] | None:
+    """Return the outcome and the reason where the figures of a contender, or of a machine, can't be judged at all."""
+    failure = standing.contender.failure
+    if failure is not None:
+        return BROKEN, f"{failure.kind}: {failure.reason}"
+    if not standing.contender.ranked:
+        return BROKEN, "it answers wrongly"
+    if rule.metric in OF_LAUNCHES and validity.is_unfit(record.launches):
+        return UNSURE, "the machine was not fit in too many rounds: measure again"
+    return None
 
 
 def _held(blank: Finding, figure: Interval, told: str, limit: float) -> Finding:

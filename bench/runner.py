@@ -11,7 +11,7 @@ from bench import comparison, contenders, host_sensors, line_up
 from bench.boards import local
 from bench.contenders import OWN
 from bench.errors import SourceUnknown, UnknownBoard
-from edge_runtime import confirmation, graph_cache, noise_floor, summary
+from edge_runtime import confirmation, graph_cache, noise_floor, summary, validity
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.environment import machine
 from edge_runtime.errors import TimedOut
@@ -150,8 +150,11 @@ def calibrate(
     found = summary.compare(record, baseline=OWN, contender=TWIN)
     share = None if found.speedup is None else noise_floor.of_interval(found.speedup)
     if share is None:
+        unfit = validity.is_unfit(record.launches)
         raise TimedOut(
-            f"{found.rounds} rounds show no spread", "edge bench --calibrate", "give it more time: --budget 10m"
+            validity.told(record.launches)[0] if unfit else f"{found.rounds} rounds show no spread",
+            "edge bench --calibrate",
+            "calibrate when the machine is calm" if unfit else "give it more time: --budget 10m",
         )
     floor = NoiseFloor(
         machine_key=record.machine.key,

@@ -132,7 +132,7 @@ def serve() -> None:
     gc.disable()
     print("ready", flush=True)
     for _ in sys.stdin:
-        print(percentile(take_block(step, plan).block_ns, 50), flush=True)
+        print(percentile(take_block([step], plan).block_ns, 50), flush=True)
 
 
 def _refuse_wrong(contender: Contender, path: Path) -> None:

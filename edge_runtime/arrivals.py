@@ -7,12 +7,12 @@ waiting of all calls behind a slow one ("coordinated omission"), and would call 
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edge_runtime.errors import UsageError
 from edge_runtime.stats import percentile
-from edge_runtime.timing import Block, BlockPlan, Clock, warm_up
+from edge_runtime.timing import Block, BlockPlan, Clock, Step, warm_up
 
 SPIN_NS = 200_000  # a sleep wakes up to that late; the rest of a wait is spun, and short of raising the clock
 TAIL_RANK = 99  # of which the target is: p99 <= target
@@ -34,22 +34,26 @@ class Served:
 
 
 def take_periodic(
-    step: Callable[[], object],
+    steps: Sequence[Step],
     plan: BlockPlan,
     rate_per_s: float,
     *,
     clock: Clock = time.perf_counter_ns,
     sleep: Sleep = time.sleep,
+    ready: Callable[[], object] = lambda: None,
 ) -> Block:
-    """Warm up, then call `step` every 1 / rate seconds; samples are nanoseconds from when each call was due.
+    """Warm up, then call the steps in turn every 1 / rate seconds; samples are nanoseconds from when each call was due.
 
     The block lasts as `plan` says. A call that is still running when the next is due delays it, and that counts.
+    ready: called when the warm-up is over.
     """
     _refuse_rate(rate_per_s)
-    warmup, _ = warm_up(step, plan, clock=clock)
+    turns = itertools.cycle(steps)
+    warmup, _ = warm_up(turns, plan, clock=clock)
+    ready()
     begin = clock()
     samples: list[int] = []
-    for latency in latencies(step, itertools.repeat(round(1e9 / rate_per_s)), clock, sleep):
+    for latency in latencies(turns, itertools.repeat(round(1e9 / rate_per_s)), clock, sleep):
         samples.append(latency)
         elapsed = clock() - begin
         if len(samples) >= plan.max_samples or (len(samples) >= plan.min_samples and elapsed >= plan.block_s * 1e9):
@@ -58,28 +62,32 @@ def take_periodic(
 
 
 def find_rate(
-    step: Callable[[], object],
+    steps: Sequence[Step],
     plan: BlockPlan,
     target_ns: int,
     seed: int,
     *,
     clock: Clock = time.perf_counter_ns,
     sleep: Sleep = time.sleep,
+    ready: Callable[[], object] = lambda: None,
 ) -> Served:
     """Return the largest rate of random arrivals (Poisson) at which p99 stays within the target.
 
     Bisection between nothing and one call after the other; the rate found must pass `CONFIRMATIONS` runs with other
-    arrivals, or it is lowered until it does. The block holds the confirming runs' latencies.
+    arrivals, or it is lowered until it does. The block holds the confirming runs' latencies.   ready: called when the
+    warm-up is over.
     """
     if target_ns < 1:
         raise UsageError(f"a target of {target_ns} ns", "the scenario", "give a time, such as --target 30ms")
-    warmup, _ = warm_up(step, plan, clock=clock)
+    turns = itertools.cycle(steps)
+    warmup, _ = warm_up(turns, plan, clock=clock)
+    ready()
     most = 1e9 / max(1, percentile(warmup, 50))
     seeds = itertools.count(seed)
     low, high = 0.0, most
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if _passes(_probe(step, middle, target_ns, seed=next(seeds), clock=clock, sleep=sleep), target_ns):
+        if _passes(_probe(turns, middle, target_ns, seed=next(seeds), clock=clock, sleep=sleep), target_ns):
             low = middle
         else:
             high = middle
@@ -87,7 +95,7 @@ def find_rate(
     while rate > LEAST_SHARE * most:
         runs: list[tuple[int, ...]] = []
         for _ in range(CONFIRMATIONS):
-            runs.append(_probe(step, rate, target_ns, seed=next(seeds), clock=clock, sleep=sleep))
+            runs.append(_probe(turns, rate, target_ns, seed=next(seeds), clock=clock, sleep=sleep))
             if not _passes(runs[-1], target_ns):
                 break
         else:
@@ -99,14 +107,14 @@ def find_rate(
 
 
 def _probe(
-    step: Callable[[], object], rate_per_s: float, target_ns: int, *, seed: int, clock: Clock, sleep: Sleep
+    turns: Iterator[Step], rate_per_s: float, target_ns: int, *, seed: int, clock: Clock, sleep: Sleep
 ) -> tuple[int, ...]:
     """Return the latencies of `PROBE_CALLS` arrivals, or of fewer once too many have missed the target."""
     chance = random.Random(seed)  # noqa: S311 - arrivals, no secrets
     gaps = (max(1, round(chance.expovariate(rate_per_s) * 1e9)) for _ in range(PROBE_CALLS))
     samples: list[int] = []
     missed = 0
-    for latency in latencies(step, gaps, clock, sleep):
+    for latency in latencies(turns, gaps, clock, sleep):
         samples.append(latency)
         missed += latency > target_ns
         if missed * 100 > PROBE_CALLS * (100 - TAIL_RANK):
@@ -118,10 +126,10 @@ def _passes(samples: tuple[int, ...], target_ns: int) -> bool:
     return len(samples) == PROBE_CALLS and percentile(samples, TAIL_RANK) <= target_ns
 
 
-def latencies(step: Callable[[], object], gaps_ns: Iterable[int], clock: Clock, sleep: Sleep) -> Iterator[int]:
-    """Call `step` after each gap; yield the nanoseconds from when each call was due to its end."""
+def latencies(turns: Iterator[Step], gaps_ns: Iterable[int], clock: Clock, sleep: Sleep) -> Iterator[int]:
+    """Call the next step after each gap; yield the nanoseconds from when each call was due to its end."""
     due = clock()
-    for gap in gaps_ns:
+    for gap, step in zip(gaps_ns, turns):  # noqa: B905 - turns have no end
         due += gap
         while (left := due - clock()) > 0:
             if left > SPIN_NS:

@@ -6,7 +6,7 @@ and a half. Improvements are not measured again: nobody's merge fails on them.
 
 from dataclasses import replace
 
-from edge_runtime import summary
+from edge_runtime import summary, validity
 from edge_runtime.plan import MIN_ROUNDS
 from edge_runtime.record import Record
 
@@ -25,7 +25,7 @@ def second_batch(record: Record) -> Record | None:
     if begin is None:
         return None
     launches = tuple(launch for launch in record.launches if launch.round >= begin)
-    if len({launch.round for launch in launches if launch.valid}) < MIN_ROUNDS:
+    if len({launch.round for launch in validity.counted(launches)}) < MIN_ROUNDS:
         return None
     return replace(record, launches=launches, confirming_from=None)
 

@@ -4,10 +4,11 @@ In order of preference: an INA21x, INA22x or INA3221 on the supply (hwmon), the 
 processor's own counter (RAPL). Each says its rail, because a CPU's joules are not a board's.
 """
 
+import itertools
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -120,8 +121,8 @@ class Meter:
             self.total.add(self._clock())
 
 
-def of_calls(step: Callable[[], object], tree: Tree, interval_s: float) -> dict[str, int | str]:
-    """Return the energy of this process at rest, then of call after call, each over an interval; as records keep it.
+def of_calls(steps: Sequence[Callable[[], object]], tree: Tree, interval_s: float) -> dict[str, int | str]:
+    """Return the energy of this process at rest, then of the steps in turn, each over an interval; as records keep it.
 
     Raises UnsupportedSystem where there is no meter, or it stops answering.
     """
@@ -130,10 +131,11 @@ def of_calls(step: Callable[[], object], tree: Tree, interval_s: float) -> dict[
         raise UnsupportedSystem("this machine tells no energy", "worker", why_none(tree))
     with Meter(source) as idle:
         time.sleep(interval_s)
+    turns = itertools.cycle(steps)
     calls, end_ns = 0, time.perf_counter_ns() + round(interval_s * 1e9)
     with Meter(source) as block:
         while time.perf_counter_ns() < end_ns:
-            step()
+            next(turns)()
             calls += 1
     if idle.total.microjoules is None or block.total.microjoules is None:
         raise UnsupportedSystem(

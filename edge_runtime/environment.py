@@ -34,7 +34,8 @@ class Machine:
 class Conditions:
     """What changes from minute to minute; None where the machine doesn't tell.
 
-    Of the CPUs used: governor, and mean clocks (frequency_khz now; floor and limit: what the governor may choose).
+    Of the CPUs used: governor, and mean clocks (frequency_khz now; floor and limit: what the governor may choose, the
+    limit without a turbo, which no processor promises to hold).
     temperature_millicelsius: the hottest thermal zone.   load_1m_hundredths: the one-minute load average times 100.
     throttled_bits, cooling_steps, undervoltage: see `throttling`.
     Counters, to be compared with an earlier reading: uptime_ms; busy_ms and steal_ms, of all CPUs since boot;
@@ -93,7 +94,7 @@ def conditions(cpus: Sequence[int], tree: Tree = HERE) -> Conditions:
         governor=",".join(sorted(governors)) or None,
         frequency_khz=_mean([tree.integer(f"{policy}/scaling_cur_freq") for policy in policies]),
         frequency_floor_khz=_mean([tree.integer(f"{policy}/scaling_min_freq") for policy in policies]),
-        frequency_limit_khz=_mean([tree.integer(f"{policy}/scaling_max_freq") for policy in policies]),
+        frequency_limit_khz=_mean([_held_khz(tree, f"{processors.CPUS}/cpu{cpu}") for cpu in cpus]),
         temperature_millicelsius=throttling.hottest_millicelsius(tree),
         throttled_bits=throttling.firmware_bits(tree),
         cooling_steps=throttling.cooling_steps(tree),
@@ -136,6 +137,21 @@ def _kib_field(text: str | None, name: str) -> int | None:
 def _mean(values: list[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) // len(known) if known else None
+
+
+def _held_khz(tree: Tree, cpu: str) -> int | None:
+    """Return the highest clock that the governor may choose and the processor can hold on all cores.
+
+    Sources: Documentation/admin-guide/pm/intel_pstate.rst (base_frequency: what is above is turbo),
+    admin-guide/acpi/cppc_sysfs.rst (nominal_freq, in MHz, of AMD's and others).
+    """
+    nominal_mhz = tree.integer(f"{cpu}/acpi_cppc/nominal_freq")
+    known = [
+        tree.integer(f"{cpu}/cpufreq/scaling_max_freq"),
+        tree.integer(f"{cpu}/cpufreq/base_frequency"),
+        None if nominal_mhz is None else nominal_mhz * 1000,
+    ]
+    return min((khz for khz in known if khz), default=None)
 
 
 def _thousandths(text: str | None, divisor: int) -> int | None:

@@ -5,6 +5,7 @@ Pure: whoever has read the facts asks here, `edge doctor` before the work and a 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
 from edge_runtime import throttling
@@ -23,6 +24,10 @@ PRESSURE_SHARE = 0.02
 STEAL_SHARE = 0.02
 OTHERS_SHARE = 0.10  # of one CPU; ticks of 10 ms make less than that uncertain in a block of a second
 SLOWER_PROBE = 1.10  # AndroidX takes this for throttling
+LEAST_PROBES = 12  # two of each of six blocks
+SIGMAS, MAD_TO_SIGMA = 4.0, 1.4826  # of the probes' own spread; a median absolute deviation as a normal law's sigma
+# Findings of a block that surely moved its times; the others are remarks, which honest machines have all the time.
+SPOILING = frozenset({"throttled", "undervoltage", "cooling-rose", "clock-held", "major-faults", "swapped"})
 HEADROOM_MILLICELSIUS = 5_000
 
 PERFORMANCE = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
@@ -55,6 +60,11 @@ def of_block(before: Conditions, after: Conditions) -> list[Finding]:
     return [*_of_clock(before, after), *_of_throttling(before, after), *_of_neighbours(before, after)]
 
 
+def spoiling(before: Conditions, after: Conditions) -> list[Finding]:
+    """Return the findings of a block that leave nothing to be learned from its times."""
+    return [one for one in of_block(before, after) if one.code in SPOILING]
+
+
 def of_launches(blocks: Sequence[tuple[Conditions, Conditions]]) -> list[str]:
     """Return one sentence for each kind of trouble in any block, with how many had it; notes are left out."""
     found: dict[str, tuple[Finding, int]] = {}
@@ -77,23 +87,27 @@ def of_launches(blocks: Sequence[tuple[Conditions, Conditions]]) -> list[str]:
     return [f"{finding} (in {count} of {len(blocks)} launches)" for finding, count in found.values()]
 
 
-def of_probes(probes: Sequence[tuple[int | None, int | None]]) -> list[str]:
-    """Return a sentence when the fixed work before or after blocks took longer than the best of them; else nothing.
+def of_probe(before_ns: int | None, after_ns: int | None, others_ns: Sequence[int]) -> list[Finding]:
+    """Judge the fixed work before and after a block (`spin_probe`) by what it took around all blocks of a run.
 
-    probes: nanoseconds before and after each launch's block (`spin_probe`), None where it was not taken.
+    Slow is what took longer, before and after, than the median by a tenth, and by more than a machine's own unrest:
+    where neighbours take the cores all the time probes differ by more than that, and a single slow one says nothing of
+    a block that was longer. Of few blocks nothing can stand out.
     """
-    known = [(before, after) for before, after in probes if before is not None and after is not None]
-    best = min((min(pair) for pair in known), default=0)
-    slow = [max(pair) / best for pair in known if max(pair) > SLOWER_PROBE * best]
-    if not slow:
+    if before_ns is None or after_ns is None or len(others_ns) < LEAST_PROBES:
         return []
-    finding = _unfit(
-        "slower-probe",
-        f"a fixed piece of work took up to {max(slow):.2f} times as long as at best",
-        "the clock was lowered, or another took the core",
-        OTHERS,
-    )
-    return [f"{finding} (around {len(slow)} of {len(probes)} launches)"]
+    usual_ns, least_ns = median(others_ns), min(before_ns, after_ns)
+    unrest = SIGMAS * MAD_TO_SIGMA * median(abs(one - usual_ns) for one in others_ns)
+    if least_ns <= usual_ns + max((SLOWER_PROBE - 1) * usual_ns, unrest):
+        return []
+    return [
+        _unfit(
+            "slower-probe",
+            f"a fixed piece of work took {least_ns / usual_ns:.2f} times as long as around other blocks",
+            "the clock was lowered, or another took the core",
+            OTHERS,
+        )
+    ]
 
 
 def of_machine(
@@ -164,7 +178,7 @@ def of_limits(limits: Limits, cpus: int) -> list[Finding]:
 def _of_clock(before: Conditions, after: Conditions) -> list[Finding]:
     found = []
     governor, floor, limit = after.governor, after.frequency_floor_khz, after.frequency_limit_khz
-    fixed = governor == "performance" or (floor is not None and floor == limit)
+    fixed = governor == "performance" or (floor is not None and limit is not None and floor >= limit)
     if governor is not None and not fixed:
         found.append(
             _unfit(
@@ -178,7 +192,7 @@ def _of_clock(before: Conditions, after: Conditions) -> list[Finding]:
     if wanted is not None and after.frequency_khz is not None and after.frequency_khz < LEAST_CLOCK * wanted:
         found.append(
             _unfit(
-                "clock-dropped",
+                "clock-held" if fixed else "clock-dropped",
                 f"the clock is at {after.frequency_khz // 1000} of {wanted // 1000} MHz",
                 "something lowers it, heat or the supply most often",
                 COOL,
@@ -194,9 +208,9 @@ def _of_throttling(before: Conditions, after: Conditions) -> list[Finding]:
     during = dict.fromkeys([*throttling.now(bits), *throttling.now(earlier), *throttling.since_boot(bits & ~earlier)])
     if during:
         mend = SUPPLY if "under-voltage" in during else COOL
-        found.append(
-            _unfit("throttled", f"the firmware reports {', '.join(during)}", "the processor is held back", mend)
-        )
+        # the soft limit alone lowers the clock by little, and is where a board without a fan lives under load
+        code = "soft-limit" if tuple(during) == (throttling.SOFT_LIMIT,) else "throttled"
+        found.append(_unfit(code, f"the firmware reports {', '.join(during)}", "the processor is held back", mend))
     elif bits:
         found.append(
             Finding(
@@ -210,8 +224,9 @@ def _of_throttling(before: Conditions, after: Conditions) -> list[Finding]:
     if after.undervoltage and after.throttled_bits is None:
         found.append(_unfit("undervoltage", "the supply's alarm is on", "the processor is held back", SUPPLY))
     if after.cooling_steps:
+        code = "cooling-rose" if _rise(before.cooling_steps, after.cooling_steps) else "cooling"
         found.append(
-            _unfit("cooling", f"the kernel holds the clock back by {after.cooling_steps} steps", "it is too hot", COOL)
+            _unfit(code, f"the kernel holds the clock back by {after.cooling_steps} steps", "it is too hot", COOL)
         )
     return found
 

@@ -143,8 +143,9 @@ class Further:
             self._trouble(f"no memory limits: {error}")
 
     def _launch_to_fit(self, entry: Entry, timeout_s: float) -> Mapping[str, Mapping[str, Any]]:
-        # one call after the other in every scenario: what is asked is whether it runs
-        return self._launch(entry, "time", {"scenario": CLOSED_LOOP}, told="fit", timeout_s=timeout_s)
+        # one call after the other in every scenario, on one input: what is asked is whether it runs
+        job = {"scenario": CLOSED_LOOP, "turns": {"count": 1}}
+        return self._launch(entry, "time", job, told="fit", timeout_s=timeout_s)
 
     def _measure_energy(self, entry: Entry) -> None:
         try:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,30 @@ class Command:
     environment: Mapping[str, str]
 
 
+class Crew:
+    """Workers of several threads that can be ended together, when nobody waits for their answers any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._members: list[subprocess.Popen[bytes]] = []
+        self._ended = False
+
+    def add(self, process: subprocess.Popen[bytes]) -> None:
+        """Take in a worker that was just started; one that comes too late is ended at once."""
+        with self._lock:
+            self._members.append(process)
+            if self._ended:
+                _kill(process)
+
+    def end(self) -> None:
+        """End all that are still there; their threads see them as lost."""
+        with self._lock:
+            self._ended = True
+            for process in self._members:
+                if process.poll() is None:  # its number may be another's by now
+                    _kill(process)
+
+
 def own_command() -> Command:
     """Return the command that starts a worker with this interpreter and this very package."""
     package_root = str(Path(__file__).resolve().parent.parent)
@@ -62,11 +87,12 @@ def run_worker(
     threads: int,
     timeout_s: float,
     heard: Heard = lambda _: None,
+    crew: Crew | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Run one job in a fresh process; return its events by name, of several of one name the last.
 
     job: what `worker` reads, without "spawned_ns", which is set here, right before the start.   heard: is given each
-    event as it comes.
+    event as it comes.   crew: who may end it from another thread.
     Raises the worker's own error, TimedOut after `timeout_s`, or WorkerLost when it died or spoke garbage.
     """
     where = f"worker of {job['contender']}"
@@ -90,6 +116,8 @@ def run_worker(
         except OSError as problem:
             raise WorkerLost(f"it can't be started: {problem.strerror}", where, f"try: {command.argv[0]}") from problem
         try:
+            if crew is not None:
+                crew.add(process)
             assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are PIPE
             line = json.dumps({**job, "spawned_ns": spawned_ns}) + "\n"
             with contextlib.suppress(BrokenPipeError):  # a worker that died at once is told about below
@@ -181,6 +209,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
     # the group, even when its leader has left: what an engine started must not run beside the next launch
+    _kill(process)
+    process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

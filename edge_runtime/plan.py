@@ -15,6 +15,10 @@ from edge_runtime.timing import BlockPlan
 
 MIN_ROUNDS, MAX_ROUNDS = 6, 15  # below 6 the t interval covers too rarely, above 15 it hardly narrows
 MAX_STARTS = 100  # of each contender in each state of the page cache; an interval hardly narrows above 15
+MEMORY_LAUNCHES = 3  # of each contender; figures are their medians
+MEMORY_SHARE = 0.1  # of the budget, for those after the first: latencies are what most runs are for
+ATTEMPTS = 2  # of a launch whose worker is lost: an accident may happen once, what happens twice is the contender's
+SEED = 0  # of the variants of inputs; the rest that is random draws by the round
 LAUNCH_TIMEOUT_S = 300.0  # torch on a slow board takes a minute to import; a hang must end all the same
 MAX_SUSTAINED_S = 24 * 3600.0
 SUSTAINABLE = ("single", "periodic")  # scenarios whose calls can go on for ever
@@ -105,7 +109,8 @@ class Plan:
 class Progress:
     """What a run tells while it goes on.
 
-    kind: warm, memory, time, profile, peaks, files, start, fit, energy or sustained; round is None but for time.
+    kind: warm, memory, cool (waiting for the machine to), time, profile, peaks, files, start, fit, energy or sustained;
+    round is None but for cool and time.
     launches: how many have timed a block so far.   estimate: the contender's p50 in nanoseconds, as known by now.
     left_s: how long the run will probably go on; None before the first round has shown how long one takes.
     """

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge_runtime import decode, files, fits, measured, operators, peaks, starts, sustained
+from edge_runtime import decode, files, fits, measured, operators, peaks, starts, sustained, validity
 from edge_runtime.environment import Machine
 from edge_runtime.errors import RecordError
 from edge_runtime.fits import Fit
@@ -90,8 +90,8 @@ class Record:
     warnings: tuple[str, ...]
 
     def launches_of(self, name: str) -> tuple[Launch, ...]:
-        """Return a contender's valid launches, in order of rounds."""
-        return tuple(launch for launch in self.launches if launch.contender == name and launch.valid)
+        """Return a contender's launches that count, in order of rounds: see `validity`."""
+        return tuple(launch for launch in validity.counted(self.launches) if launch.contender == name)
 
     def to_document(self) -> dict[str, Any]:
         """Return the JSON document, as it is stored."""

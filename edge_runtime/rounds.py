@@ -8,6 +8,7 @@ is skipped, one whose process dies or hangs at once is lost: the record says why
 """
 
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,14 +62,16 @@ def conduct(
     resume: Record | None = None,
     doubtful: Callable[[Record], bool] = confirmation.doubtful,
     root: Path = Path("/"),
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Record:
     """Measure the entries and return the record.
 
     inputs: an ``.npz`` of the arrays to time, by input name; None times the first golden case. Either way every launch
     checks all golden cases before it times anything.   keep is given the record after each launch, so that a crash
     loses one.   resume: an earlier record of the same entries on this machine, to go on with.   root: where the files
-    are that tell of limits and energy.   doubtful: asked of what was measured when the rounds are over, if the plan
-    left them open or a record is gone on with; where it says yes, a second batch follows within the budget.
+    are that tell of limits, temperature and energy.   doubtful: asked of what was measured when the rounds are over, if
+    the plan left them open or a record is gone on with; where it says yes, a second batch follows within the budget.
+    sleep: what waits for a machine to cool down.
 
     A KeyboardInterrupt ends the run, and its record says so, unless nothing was measured yet: then it goes through. A
     worker that is lost is started again once in its round; lost again, its contender leaves the race, and the others
@@ -84,7 +87,17 @@ def conduct(
     if plan.scenario.batches:
         for entry in entries:
             refuse_fixed_batch(entry.artifact.manifest.inputs)
-    race = Race(entries, plan, board=board, inputs=inputs, progress=progress, keep=keep, root=root, doubtful=doubtful)
+    race = Race(
+        entries,
+        plan,
+        board=board,
+        inputs=inputs,
+        progress=progress,
+        keep=keep,
+        root=root,
+        doubtful=doubtful,
+        sleep=sleep,
+    )
     if resume is not None:
         race.take_up(resume)
     try:

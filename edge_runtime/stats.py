@@ -4,6 +4,7 @@ Percentiles are latencies that happened. The unit of inference is the launch (on
 within one process are strongly correlated: an interval from pooled samples is far too narrow.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,12 @@ def supports(count: int, rank: float) -> bool:
     """
     share, tail = rank / 100, (1 - CONFIDENCE) / 2
     return share**count <= tail and (1 - share) ** count <= tail
+
+
+@cache
+def least_samples(rank: float) -> int:
+    """Return how many samples bound this percentile from both sides: the fewest that `supports` it."""
+    return next(count for count in itertools.count(1) if supports(count, rank))
 
 
 def order_interval(ordered_ns: Sequence[int], rank: float) -> Interval:

@@ -7,19 +7,21 @@ t interval over launches. Contenders are compared round by round.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, pstdev
 from typing import Any
 
-from edge_runtime import sustained
+from edge_runtime import sustained, validity
 from edge_runtime.fits import Fit
 from edge_runtime.measured import MeasuredContender
+from edge_runtime.memory_use import MemoryUse, memory_use
 from edge_runtime.record import Record
-from edge_runtime.samples import EnergyLaunch, MemoryLaunch
+from edge_runtime.samples import EnergyLaunch
 from edge_runtime.scenarios import best_batch, round_figures
 from edge_runtime.stats import (
     Interval,
     discoveries,
     launch_interval,
+    least_samples,
     mean_p,
     order_interval,
     paired_ratio,
@@ -33,6 +35,9 @@ from edge_runtime.sustained import Sustained
 
 NS_PER_S = 1_000_000_000
 CLAIMS = ("faster", "slower")
+TAIL = {"p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9}  # percentiles that few samples can't bound
+LAUNCH_TAIL = "p90"  # of each launch by itself, as p50
+FIGURES = ("min", "p50", *TAIL, "max", "mean", "sd")
 MAX_EXACT = 30  # rounds up to which all sign patterns of a signed-rank test are counted
 
 
@@ -40,32 +45,34 @@ MAX_EXACT = 30  # rounds up to which all sign patterns of a signed-rank test are
 class Latency:
     """Nanoseconds a call.
 
-    A percentile that the samples can't bound is None; min and max carry their range over launches instead of a
-    confidence interval.
+    A percentile that the samples can't bound is None; min, max and sd carry their range over launches instead of a
+    confidence interval.   samples: of all launches.   fewest: of one launch.
     """
 
     min: Interval
     p50: Interval
     p90: Interval | None
+    p95: Interval | None
     p99: Interval | None
+    p99_9: Interval | None
     max: Interval
     mean: Interval
+    sd: Interval
+    samples: int
+    fewest: int
 
+    def figures(self) -> dict[str, Interval | None]:
+        """Return the figures by the names they are shown under."""
+        return {name: getattr(self, name.replace(".", "_")) for name in FIGURES}
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryUse:
-    """Bytes.
+    def shortfall(self, name: str) -> tuple[int, int] | None:
+        """Return how many samples there are and are needed for a percentile, None where there are enough.
 
-    total_peak: the most resident ever.   model_steady: what the model adds to Pss in steady state.
-    resident: VmRSS in steady state.   base: Pss with the engine imported and no model.
-    """
-
-    total_peak: int | None
-    model_steady: int | None
-    resident: int | None
-    base: int | None
-    load_peak: int | None
-    run_peak: int | None
+        p90 is one of each launch, so it needs them in each; those above are of all samples together.
+        """
+        if name not in TAIL or self.figures()[name] is not None:
+            return None
+        return self.fewest if name == LAUNCH_TAIL else self.samples, least_samples(TAIL[name])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +159,12 @@ def comparisons(record: Record, *, contender: str) -> tuple[Comparison, ...]:
 
 
 def compare(record: Record, *, baseline: str, contender: str) -> Comparison:
-    """Compare two contenders of a record round by round; "invalid" when either answered wrongly."""
+    """Compare two contenders of a record round by round.
+
+    "invalid" when either answered wrongly, or when the machine was not fit in too many rounds (`validity`).
+    """
     wrong = any(other.answers.agree is False for other in record.contenders if other.name in {baseline, contender})
+    wrong = wrong or validity.is_unfit(record.launches)
     slow, fast = (round_figures(record.launches_of(name)) for name in (baseline, contender))
     rounds = sorted(slow.keys() & fast.keys())
     if wrong:
@@ -178,7 +189,7 @@ def compare(record: Record, *, baseline: str, contender: str) -> Comparison:
 
 def warmup_rule(record: Record) -> str:
     """Return how the warm-up was ended, and what that cost, in words."""
-    timed = [one for one in record.launches if one.valid]
+    timed = validity.counted(record.launches)
     total = sum(len(one.block_ns) for one in timed)
     cuts = [one.cut for one in timed if one.cut]
     cut = f"in {len(cuts)} of {len(timed)} launches, {sum(cuts) / total:.1%} of all samples" if cuts else "none"
@@ -250,7 +261,7 @@ def _standing(record: Record, contender: MeasuredContender) -> Standing:
         latency=_latency(blocks, samples) if launches else None,
         cold_start_ns=launch_interval(cold) if launches else None,
         phases_ns=phases,
-        memory=_memory_use([reading for reading in record.memory if reading.contender == contender.name]),
+        memory=memory_use([reading for reading in record.memory if reading.contender == contender.name]),
         energy=next((_energy_use(reading) for reading in record.energy if reading.contender == contender.name), None),
         fit=next((fit for fit in record.fits if fit.contender == contender.name), None),
         sustained=next((one for one in record.sustained if one.contender == contender.name), None),
@@ -258,39 +269,26 @@ def _standing(record: Record, contender: MeasuredContender) -> Standing:
 
 
 def _latency(blocks: list[tuple[int, ...]], samples: int) -> Latency:
-    # A launch's own p90 needs enough samples of its own; a p99 needs more than one launch has, so it is taken of all
-    # samples together: its interval is that of their order, which says nothing of how launches differ.
+    # A launch's own p90 needs enough samples of its own; what lies above needs more than one launch has, so it is taken
+    # of all samples together: its interval is that of their order, which says nothing of how launches differ.
     every = sorted(sample for block in blocks for sample in block)
     lows, highs = [min(block) for block in blocks], [max(block) for block in blocks]
+    p95, p99, p99_9 = (order_interval(every, rank) if supports(samples, rank) else None for rank in (95, 99, 99.9))
+    spreads = [pstdev(block) for block in blocks]
     return Latency(
         min=Interval(min(lows), min(lows), max(lows)),
         p50=launch_interval([percentile(block, 50) for block in blocks]),
         p90=launch_interval([percentile(block, 90) for block in blocks])
-        if supports(min(map(len, blocks)), 90)
+        if supports(min(map(len, blocks)), TAIL[LAUNCH_TAIL])
         else None,
-        p99=order_interval(every, 99) if supports(samples, 99) else None,
+        p95=p95,
+        p99=p99,
+        p99_9=p99_9,
         max=Interval(max(highs), min(highs), max(highs)),
         mean=launch_interval([fmean(block) for block in blocks]),
-    )
-
-
-def _memory_use(readings: list[MemoryLaunch]) -> MemoryUse | None:
-    if not readings:
-        return None
-    reading = readings[0]
-    base, steady = reading.points["base"], reading.points["steady"]
-    peaks = [point.peak for point in reading.points.values()]
-    known = [peak for peak in peaks if peak is not None]
-    model = (
-        None if steady.proportional is None or base.proportional is None else steady.proportional - base.proportional
-    )
-    return MemoryUse(
-        total_peak=max(known) if len(known) == len(peaks) else None,
-        model_steady=model,
-        resident=steady.resident,
-        base=base.proportional,
-        load_peak=reading.load_peak_bytes,
-        run_peak=reading.run_peak_bytes,
+        sd=Interval(pstdev(every), min(spreads), max(spreads)),
+        samples=samples,
+        fewest=min(map(len, blocks)),
     )
 
 
@@ -305,13 +303,14 @@ def _energy_use(reading: EnergyLaunch) -> EnergyUse:
 
 def _standing_document(standing: Standing) -> dict[str, Any]:
     latency, memory, energy = standing.latency, standing.memory, standing.energy
-    names = ("min", "p50", "p90", "p99", "max", "mean")
+    figures = latency.figures() if latency else dict.fromkeys(FIGURES)
     return {
-        "latency_ns": {name: _triple(getattr(latency, name) if latency else None) for name in names},
+        "latency_ns": {name: _triple(one) for name, one in figures.items()},
+        "too_few_samples": {name: list(few) for name in TAIL if latency and (few := latency.shortfall(name))},
         "throughput_per_s": _triple(standing.throughput_per_s),
         "cold_start_ns": _triple(standing.cold_start_ns),
         "memory_bytes": {
-            name: None if memory is None or (value := getattr(memory, name)) is None else [value, None, None]
+            name: None if memory is None or (value := getattr(memory, name)) is None else [value, *memory.limits(name)]
             for name in ("total_peak", "model_steady", "resident")
         },
         "energy_uj": {

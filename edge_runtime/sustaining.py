@@ -3,7 +3,7 @@
 import itertools
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from edge_runtime.arrivals import Sleep
 from edge_runtime.environment import Conditions, conditions
 from edge_runtime.stats import percentile
 from edge_runtime.sustained import Window
-from edge_runtime.timing import BlockPlan, Clock, time_group, warm_up
+from edge_runtime.timing import BlockPlan, Clock, Step, time_group, warm_up
 
 MOST = 1 << 16  # samples of a window that are kept: 512 KiB, and a p90 to a quarter of a per cent of rank
 
@@ -39,7 +39,7 @@ class Thinned:
 
 
 def windows(
-    step: Callable[[], object],
+    turns: Iterator[Step],
     *,
     total_s: float,
     window_s: float,
@@ -49,7 +49,7 @@ def windows(
     clock: Clock = time.perf_counter_ns,
     sleep: Sleep = time.sleep,
 ) -> Iterator[Window]:
-    """Call `step` for total_s, without a pause or at a rate, and yield each window as it ends.
+    """Call the steps in turn for total_s, without a pause or at a rate, and yield each window as it ends.
 
     calls_per_sample: of calls without a pause, timed in groups as in a block.   look: reads the machine's condition;
     between windows, where no call is due. Each window has one call at least, so that there are fewer windows where
@@ -58,7 +58,7 @@ def windows(
     at_first, begin = look(), clock()
     for number in itertools.count(1):
         samples, window_begin = Thinned(), clock()
-        for sample in _samples(step, rate_per_s, calls_per_sample, clock, sleep):
+        for sample in _samples(turns, rate_per_s, calls_per_sample, clock, sleep):
             samples.add(max(1, sample))
             if clock() - begin >= number * window_s * 1e9:
                 break
@@ -78,11 +78,12 @@ def windows(
             return
 
 
-def of_job(step: Callable[[], object], job: Mapping[str, Any]) -> Iterator[Window]:
+def of_job(steps: Sequence[Step], job: Mapping[str, Any]) -> Iterator[Window]:
     """Warm up, then do what a worker's job asks for."""
-    _, group = warm_up(step, BlockPlan(**job["block"]))
+    turns = itertools.cycle(steps)
+    _, group = warm_up(turns, BlockPlan(**job["block"]))
     return windows(
-        step,
+        turns,
         **job["sustained"],
         rate_per_s=job["scenario"]["rate_per_s"],
         calls_per_sample=group,
@@ -91,12 +92,12 @@ def of_job(step: Callable[[], object], job: Mapping[str, Any]) -> Iterator[Windo
 
 
 def _samples(
-    step: Callable[[], object], rate_per_s: float | None, calls_per_sample: int, clock: Clock, sleep: Sleep
+    turns: Iterator[Step], rate_per_s: float | None, calls_per_sample: int, clock: Clock, sleep: Sleep
 ) -> Iterator[int]:
     if rate_per_s is None:
-        return (time_group(step, calls_per_sample, clock) for _ in itertools.repeat(None))
+        return (time_group(turns, calls_per_sample, clock) for _ in itertools.repeat(None))
     # a schedule of its own for each window: reading sensors between two must not make a call late
-    return arrivals.latencies(step, itertools.repeat(round(1e9 / rate_per_s)), clock, sleep)
+    return arrivals.latencies(turns, itertools.repeat(round(1e9 / rate_per_s)), clock, sleep)
 
 
 def _throttled(at_first: Conditions, now: Conditions) -> bool | None:

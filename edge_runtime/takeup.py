@@ -1,10 +1,11 @@
 """An earlier record taken up by a run that goes on with it: whether it fits, and where it ends."""
 
+import math
 from collections.abc import Sequence
 
 from edge_runtime.errors import UsageError
 from edge_runtime.measured import MeasuredContender
-from edge_runtime.plan import Entry
+from edge_runtime.plan import ATTEMPTS, Entry
 from edge_runtime.record import Config, Record
 
 HINT = "resume with what it was begun with, or begin a record of its own with -o"
@@ -44,23 +45,39 @@ def refuse_other_engine(earlier: Record, name: str, engine: str) -> None:
         raise UsageError(f"{name} was {known.engine} in the record and is {engine} now", "--resume", HINT)
 
 
+def refuse_other_inputs(earlier: Record, count: int) -> None:
+    """Raise UsageError when another number of inputs takes turns than in the earlier launches."""
+    if any(launch.block_ns for launch in earlier.launches) and earlier.config.inputs != count:
+        what = f"{earlier.config.inputs} inputs took turns in the record, and {count} do now"
+        raise UsageError(what, "--resume", HINT)
+
+
 def contender_of(earlier: Record, name: str) -> MeasuredContender | None:
     """Return a contender of the record by its name, or None."""
     return next((one for one in earlier.contenders if one.name == name), None)
 
 
-def whole_rounds(earlier: Record, *, before: int | None = None) -> int:
-    """Return how many rounds have a launch, or a loss, of every contender that answers right.
+def whole_rounds(earlier: Record, batches: Sequence[int | None]) -> frozenset[int]:
+    """Return the rounds that have a block of every contender that answers right, at every batch size.
 
-    A round that was broken off in the middle is none: its launches keep their place, and pair with nobody.
-    before: count only rounds of a lower index.
+    A round that was broken off in the middle is none: its launches keep their place, and pair with nobody. A contender
+    that left the race is missed neither in its last round nor afterwards.
     """
-    rounds: dict[int, set[str]] = {}
-    for launch in (one for one in earlier.launches if before is None or one.round < before):
-        rounds.setdefault(launch.round, set()).add(launch.contender)
-    last = max(rounds, default=None)
     full = {one.name for one in earlier.contenders if one.ranked}
-    return len(rounds) - (last is not None and not full <= rounds[last])
+    left = {name: _left_in(earlier, name) for name in full}
+    taken = {(launch.round, launch.contender, launch.batch) for launch in earlier.launches if launch.block_ns}
+    return frozenset(
+        index
+        for index in {launch.round for launch in earlier.launches}
+        if all((index, name, batch) in taken or index >= left[name] for name in full for batch in batches)
+    )
+
+
+def _left_in(earlier: Record, name: str) -> float:
+    """Return the round in which a contender left the race, infinite when it stayed: its last launches are lost."""
+    own = [launch for launch in earlier.launches if launch.contender == name]
+    gone = len(own) >= ATTEMPTS and not any(launch.block_ns for launch in own[-ATTEMPTS:])
+    return own[-1].round if gone else math.inf
 
 
 def next_round(earlier: Record) -> int:

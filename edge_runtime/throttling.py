@@ -9,7 +9,8 @@ SINCE_BOOT_SHIFT = 16
 
 # Bits 0 to 3 say "now", the same 16 places higher "since boot".
 # Source: Raspberry Pi documentation, "vcgencmd", get_throttled
-FIRMWARE_BITS = ("under-voltage", "clock capped", "throttled", "soft temperature limit")
+SOFT_LIMIT = "soft temperature limit"
+FIRMWARE_BITS = ("under-voltage", "clock capped", "throttled", SOFT_LIMIT)
 
 # Only these slow a processor; a fan that runs is a cooling device too.
 # Source: Linux, drivers/thermal/cpufreq_cooling.c and cpuidle_cooling.c, whose names began with "thermal-" before 5.12,

@@ -1,12 +1,19 @@
-"""The measuring loop: warm up, then sample. It knows a callable and a clock, so every contender is timed by it."""
+"""The measuring loop: warm up, then sample. It knows callables and a clock, so every contender is timed by it.
 
+Calls with different inputs take turns. Whose turn it is is settled before the clock is read, and a group is a list that
+was made before, so that turns cost a sample nothing, with one input and with many.
+"""
+
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from edge_runtime import warmup
 from edge_runtime.errors import UnsupportedSystem, UsageError
 
 Clock = Callable[[], int]  # monotonic nanoseconds
+Step = Callable[[], object]
 
 # Reading the clock twice costs about 0.1 us; in a sample of 20 us that is half a per cent.
 GROUP_NS = 20_000
@@ -17,7 +24,7 @@ class BlockPlan:
     """How one block is taken.
 
     Warm up for at least `warmup_s` seconds and `warmup_calls` calls; then sample until `block_s` have passed and
-    `min_samples` are there, or until `max_samples` are.
+    `min_samples` are there, or until `max_samples` are. A block whose level changes late is taken as long again, once.
     """
 
     warmup_s: float = 0.5
@@ -53,52 +60,66 @@ class Block:
 
 
 def take_block(
-    step: Callable[[], object],
+    steps: Sequence[Step],
     plan: BlockPlan,
     *,
     clock: Clock = time.perf_counter_ns,
     ready: Callable[[], object] = lambda: None,
+    extend: bool = True,
 ) -> Block:
-    """Warm `step` up and sample it; whatever it raises goes through.
+    """Warm up and sample the steps, which take turns; whatever they raise goes through.
 
-    ready: called between the two, to wait for whoever is to be timed at the same time.
+    ready: called between the two, to wait for whoever is to be timed at the same time.   extend: whether a block whose
+    level changes in its second half is taken as long again, once.
 
     Raises UnsupportedSystem when the clock goes backwards, which no sample can be taken by.
     """
-    warmup, group = warm_up(step, plan, clock=clock)
+    turns = itertools.cycle(steps)
+    spent_ns, group = warm_up(turns, plan, clock=clock)
     ready()
+    samples = _sampled(turns, group, plan, clock)
+    if extend and warmup.ends_late(samples):
+        samples += _sampled(turns, group, plan, clock)
+    return Block(warmup_ns=spent_ns, block_ns=tuple(samples), calls_per_sample=group)
+
+
+def _sampled(turns: Iterator[Step], group: int, plan: BlockPlan, clock: Clock) -> list[int]:
     samples: list[int] = []
     begin = clock()
     while len(samples) < plan.max_samples and (len(samples) < plan.min_samples or clock() - begin < plan.block_s * 1e9):
-        samples.append(time_group(step, group, clock))
-    return Block(warmup_ns=warmup, block_ns=tuple(samples), calls_per_sample=group)
+        samples.append(time_group(turns, group, clock))
+    return samples
 
 
 def warm_up(
-    step: Callable[[], object], plan: BlockPlan, *, clock: Clock = time.perf_counter_ns
+    turns: Iterator[Step], plan: BlockPlan, *, clock: Clock = time.perf_counter_ns
 ) -> tuple[tuple[int, ...], int]:
-    """Call `step` for the plan's warm-up; return its samples, and how many calls a sample of the block should have."""
+    """Call the steps in turn for the plan's warm-up.
+
+    Returns its samples, and how many calls a sample of the block should have.
+    """
     begin = clock()
-    warmup = [time_group(step, 1, clock) for _ in range(plan.warmup_calls)]
+    spent = [time_group(turns, 1, clock) for _ in range(plan.warmup_calls)]
     # the least disturbed call decides the group: a slow first one must not make the groups too small
-    group = max(1, GROUP_NS // max(1, min(warmup)))
+    group = max(1, GROUP_NS // max(1, min(spent)))
     # a warm-up is evidence, not data: of fast calls, as many groups are stored as of the block, at most
-    warmup_group = max(group, round(plan.warmup_s * 1e9 / plan.max_samples / max(1, min(warmup))))
+    warmup_group = max(group, round(plan.warmup_s * 1e9 / plan.max_samples / max(1, min(spent))))
     while clock() - begin < plan.warmup_s * 1e9:
-        warmup.append(time_group(step, warmup_group, clock))
-    return tuple(warmup), group
+        spent.append(time_group(turns, warmup_group, clock))
+    return tuple(spent), group
 
 
-def time_group(step: Callable[[], object], calls: int, clock: Clock) -> int:
-    """Call `step` so many times and return the nanoseconds of a call."""
+def time_group(turns: Iterator[Step], calls: int, clock: Clock) -> int:
+    """Make so many calls, in turn, and return the nanoseconds of one."""
     if calls == 1:
+        step = next(turns)
         begin = clock()
         step()
         spent = clock() - begin
     else:
-        turns = range(calls)
+        group = list(itertools.islice(turns, calls))
         begin = clock()
-        for _ in turns:
+        for step in group:
             step()
         spent = clock() - begin
     if spent < 0:

@@ -2,8 +2,9 @@
 
 No rule that looks on while calls are made can know a change of level that comes later, such as a governor's step. So
 the warm-up before a block has a minimum only, and what of the block still belongs to it is cut off here: left of the
-last change of level in the first half. A change after that is no warm-up, and nor is a drift: neither cuts anything,
-but the block is said not to be steady.
+last change of level in the first half. For a change after that the worker takes the block as long again (`ends_late`),
+so that a late end of the warm-up comes to lie in the first half. If there is one still, it is no warm-up, and nor is a
+drift: neither cuts anything, but the block is said not to be steady.
 
 Samples are judged in batches, by the logarithm of each batch's median, so that a few slow calls are no level.
 Source of the split: two segments of least squares, binary segmentation (Scott & Knott, 1974); of the slope: Theil
@@ -38,19 +39,36 @@ class Judgement:
 
 def judge(block_ns: Sequence[int]) -> Judgement:
     """Judge the samples of one launch, nanoseconds in order of time."""
-    size = max(BATCH, math.ceil(len(block_ns) / MAX_BATCHES))
-    whole = len(block_ns) // size
-    if whole < MIN_BATCHES:
+    levels, size = _levels(block_ns)
+    if len(levels) < MIN_BATCHES:
         return Judgement(0, None)
+    cut, late = _cut(levels)
+    return Judgement(cut * size, not late and not _drifts(levels[cut:]))
+
+
+def ends_late(block_ns: Sequence[int]) -> bool:
+    """Return whether a level changed in the second half: in a block of twice the length it may be a warm-up's end."""
+    levels, _ = _levels(block_ns)
+    return _cut(levels)[1]
+
+
+def _levels(block_ns: Sequence[int]) -> tuple[list[float], int]:
+    """Return the logarithm of each batch's median, and how many samples make a batch."""
+    size = max(BATCH, math.ceil(len(block_ns) / MAX_BATCHES))
+    starts = range(0, len(block_ns) // size * size, size)
     # a clock may tick too slowly for a call: zero has no logarithm
-    levels = [math.log(max(1, median(block_ns[start : start + size]))) for start in range(0, whole * size, size)]
-    cut, end, steady = 0, whole, True
+    return [math.log(max(1, median(block_ns[start : start + size]))) for start in starts], size
+
+
+def _cut(levels: Sequence[float]) -> tuple[int, bool]:
+    """Return how many batches are warm-up, and whether a level changed in the second half."""
+    cut, end, late = 0, len(levels), False
     while (split := level_change(levels[cut:end])) is not None:
-        if cut + split > whole // 2:
-            steady, end = False, cut + split  # what came before it may still hold a warm-up
+        if cut + split > len(levels) // 2:
+            late, end = True, cut + split  # what came before it may still hold a warm-up
         else:
             cut += split
-    return Judgement(cut * size, steady and not _drifts(levels[cut:]))
+    return cut, late
 
 
 def level_change(levels: Sequence[float]) -> int | None:

@@ -15,20 +15,19 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_runtime import sensors
 from edge_runtime.artifact import Artifact, open_artifact
 from edge_runtime.contender import Configured, Contender, Job, Step
 from edge_runtime.decode import finite
-from edge_runtime.environment import conditions
 from edge_runtime.errors import (
     EdgeError,
-    TimedOut,
     UnsupportedModel,
     UnsupportedSystem,
     UsageError,
@@ -41,11 +40,12 @@ from edge_runtime.tree import Tree
 if TYPE_CHECKING:
     from edge_runtime.artifact import OpenedCase
     from edge_runtime.npz import Array
-    from edge_runtime.timing import Block, BlockPlan
     from edge_runtime.tolerance import Difference
 
 PROTOCOL = 1
 MAX_JOB_BYTES = 1 << 20
+ONE: Mapping[str, int] = MappingProxyType({"count": 1})
+IN_TURNS = ("time", "energy", "sustained")  # jobs in which inputs take turns
 STEADY_CALLS = 30  # after which memory is called steady: arenas have grown by then (harness practice, 30 runs)
 
 # jobs that end with the first answer: a start to be timed, one that tells its files, and one that leaves behind what a
@@ -104,14 +104,16 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
     _, phases["load"] = _timed(contender.load)
     points["loaded"] = sensors.memory()
     sensors.reset_peak()
-    step, phases["first"] = _timed(lambda: _first_call(contender, inputs))
+    step, phases["first"] = _timed(lambda: _first_call(contender, inputs[0]))
     points["first"] = sensors.memory()
     told = contender.configuration() if isinstance(contender, Configured) else {}
-    send({"event": "loaded", "engine": engine, "phases_ns": phases, "configuration": dict(told)})
+    loaded = {"engine": engine, "phases_ns": phases, "configuration": dict(told), "inputs": len(inputs)}
+    send({"event": "loaded", **loaded})
     if job["kind"] in STARTS:
         tell_files(artifact)
         send({"event": "end"})
         return
+    steps = (step, *(contender.prepare(one) for one in inputs[1:]))
     if job["kind"] == "memory":
         # before the golden cases, whose other sizes would grow arenas that the measured input never needs
         for _ in range(STEADY_CALLS):
@@ -119,15 +121,16 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
         points["steady"] = sensors.memory()
     # read one by one, so that none stands in memory while it is measured
     cases = artifact.golden(artifact.variant(job["variant"]))
-    only = {name: array.shape for name, array in inputs.items()} if getattr(contender, "fixed_sizes", False) else None
-    if _answers_agree(contender, cases if only is None else _of_sizes(cases, only), send):  # else never timed
-        for event in _events(step, job, points, resettable=resettable):
+    sizes = {name: array.shape for name, array in inputs[0].items()}
+    asked = _of_sizes(cases, sizes) if getattr(contender, "fixed_sizes", False) else cases
+    if _answers_agree(contender, asked, send):  # else never timed
+        for event in _events(steps, job, points, resettable=resettable):
             send(event)
         if job["kind"] == "profile":
             from edge_runtime import kernel_runs  # noqa: PLC0415 - as above
 
-            del step, contender  # its threads and memory must not stand beside the profiled session's
-            send(kernel_runs.profiled(artifact, inputs, job))
+            del step, steps, contender  # its threads and memory must not stand beside the profiled session's
+            send(kernel_runs.profiled(artifact, inputs[0], job))
     send({"event": "end"})
 
 
@@ -147,24 +150,13 @@ def _first_call(contender: Contender, inputs: "Mapping[str, Array]") -> Step:
     return step
 
 
-def _load_inputs(artifact: Artifact, job: dict[str, Any]) -> "Mapping[str, Array]":
-    from edge_runtime import npz  # noqa: PLC0415 - numpy's import belongs to the phase "import"
+def _load_inputs(artifact: Artifact, job: dict[str, Any]) -> "tuple[Mapping[str, Array], ...]":
+    """Return the inputs that take turns; one alone where memory, a start or kernels are looked at."""
+    from edge_runtime.timed_inputs import timed_inputs  # noqa: PLC0415 - numpy's import belongs to the phase "import"
 
-    if job["inputs"] is not None:
-        inputs: Mapping[str, Array] = npz.read(Path(job["inputs"]))
-    else:
-        case = next(artifact.golden(artifact.variant(job["variant"])), None)
-        if case is None:
-            raise UsageError("the artifact has no golden case", job["artifact"], "give inputs with --input")
-        inputs = case.inputs
-    return inputs if job.get("batch") is None else _batched(inputs, job["batch"])
-
-
-def _batched(inputs: "Mapping[str, Array]", size: int) -> "Mapping[str, Array]":
-    """Return inputs of another batch size: their first dimension's samples, over and over."""
-    import numpy as np  # noqa: PLC0415 - as above
-
-    return {name: np.take(array, np.arange(size) % len(array), axis=0) for name, array in inputs.items()}
+    given = None if job["inputs"] is None else Path(job["inputs"])
+    turns = job.get("turns", ONE) if job["kind"] in IN_TURNS else ONE
+    return timed_inputs(artifact, job["variant"], given, batch=job.get("batch"), **turns)
 
 
 def _answers_agree(contender: Contender, cases: "Iterator[OpenedCase]", send: Send) -> bool:
@@ -216,7 +208,7 @@ def _of_sizes(cases: "Iterator[OpenedCase]", sizes: Mapping[str, tuple[int, ...]
 
 
 def _events(
-    step: Step, job: dict[str, Any], points: Mapping[str, sensors.Memory], *, resettable: bool
+    steps: Sequence[Step], job: dict[str, Any], points: Mapping[str, sensors.Memory], *, resettable: bool
 ) -> Iterator[dict[str, Any]]:
     """Do what this kind of job is for, and yield what there is to tell of it."""
     if job["kind"] == "memory":
@@ -224,70 +216,23 @@ def _events(
     elif job["kind"] == "energy":
         from edge_runtime import energy  # noqa: PLC0415 - keep the other launches smaller
 
-        yield {"event": "energy", **energy.of_calls(step, Tree(Path(job["root"])), job["energy_s"])}
+        yield {"event": "energy", **energy.of_calls(steps, Tree(Path(job["root"])), job["energy_s"])}
     elif job["kind"] == "sustained":
         from edge_runtime import sustaining  # noqa: PLC0415 - as above
 
         _keep_collector_out()
-        yield from ({"event": "window", **asdict(window)} for window in sustaining.of_job(step, job))
+        yield from ({"event": "window", **asdict(window)} for window in sustaining.of_job(steps, job))
     else:
-        yield _timing_event(step, job)
+        from edge_runtime.timed_block import timed_block  # noqa: PLC0415 - as above
+
+        _keep_collector_out()
+        yield timed_block(steps, job)
 
 
 def _keep_collector_out() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection inside a sample would be charged to whoever happens to be running
-
-
-def _timing_event(step: Step, job: dict[str, Any]) -> dict[str, Any]:
-    from edge_runtime.spin_probe import spin_ns  # noqa: PLC0415 - keep the memory launches smaller
-    from edge_runtime.timing import BlockPlan  # noqa: PLC0415 - as above
-
-    cpus = tuple(job["cpus"])
-    _keep_collector_out()
-    probe_before_ns, before = spin_ns(), conditions(cpus)
-    block, rate_per_s = _block(step, BlockPlan(**job["block"]), job)
-    after, probe_after_ns = conditions(cpus), spin_ns()
-    return {
-        "event": "timing",
-        "probe_before_ns": probe_before_ns,
-        "probe_after_ns": probe_after_ns,
-        "rate_per_s": rate_per_s,
-        "proportional_bytes": sensors.memory().proportional if job.get("barrier") else None,
-        "warmup_ns": block.warmup_ns,
-        "block_ns": block.block_ns,
-        "calls_per_sample": block.calls_per_sample,
-        "environment": {"before": asdict(before), "after": asdict(after)},
-    }
-
-
-def _block(step: Step, plan: "BlockPlan", job: dict[str, Any]) -> "tuple[Block, float | None]":
-    """Time a block as the job's scenario asks; with the rate that was found, in the scenario server."""
-    from edge_runtime.timing import take_block  # noqa: PLC0415 - as above
-
-    scenario = job.get("scenario", {})
-    if scenario.get("rate_per_s") is not None:
-        from edge_runtime import arrivals  # noqa: PLC0415 - as above
-
-        return arrivals.take_periodic(step, plan, scenario["rate_per_s"]), None
-    if scenario.get("target_ns") is not None:
-        from edge_runtime import arrivals  # noqa: PLC0415 - as above
-
-        served = arrivals.find_rate(step, plan, scenario["target_ns"], scenario["seed"])
-        return served.block, served.rate_per_s
-    barrier = job.get("barrier")
-    return take_block(step, plan, ready=lambda: None if barrier is None else _wait_for_all(**barrier)), None
-
-
-def _wait_for_all(folder: str, count: int, timeout_s: float) -> None:
-    """Wait until `count` workers have come here: each leaves a file, and looks for the others'."""
-    Path(folder, str(os.getpid())).touch()
-    deadline = time.monotonic() + timeout_s
-    while len(os.listdir(folder)) < count:  # noqa: PTH208 - names alone, and nothing slower right before a block
-        if time.monotonic() > deadline:
-            raise TimedOut(f"fewer than {count} workers came to the start", "worker", "one of them died or hangs")
-        time.sleep(0.001)
 
 
 def _memory_event(points: Mapping[str, sensors.Memory], *, resettable: bool) -> dict[str, Any]:

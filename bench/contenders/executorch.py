@@ -34,7 +34,8 @@ class ExecuTorch(TorchEager):
         super().__init__(job)
         self._job = job
         self._library: Any = None
-        self._program = ""
+        self._file = ""
+        self._names: list[str] = []
 
     def import_engine(self) -> str:
         """Import executorch's runtime, and set its thread pool."""
@@ -53,14 +54,14 @@ class ExecuTorch(TorchEager):
             "delegate": self.MODE,
             "threads": str(self._library._threadpool_get_thread_count()),  # noqa: SLF001 - as above
             "sizes": "fixed",
-            "model": self._program,
+            "model": self._file,
         }
 
-    def _step(
+    def _made(
         self, module: "torch.nn.Module", args: "tuple[torch.Tensor, ...]", kwargs: "dict[str, torch.Tensor]"
-    ) -> "Step":
-        names = [name for name in inspect.signature(module.forward).parameters if name in kwargs]
-        given = (*args, *(kwargs[name] for name in names))
+    ) -> Any:  # noqa: ANN401 - as of its base
+        self._names = [name for name in inspect.signature(module.forward).parameters if name in kwargs]
+        given = (*args, *(kwargs[name] for name in self._names))
         sizes = "_".join("x".join(map(str, tensor.shape)) or "scalar" for tensor in given)
         program = kept_folder(self._job) / f"{version('executorch')}-{sizes[:150]}.pte"
         try:
@@ -72,8 +73,17 @@ class ExecuTorch(TorchEager):
             loaded.forward(given)
         except Exception as problem:  # torch.export, the lowering and the runtime each have their own
             raise unable("ExecuTorch", "export", problem) from problem
-        self._program = str(program)
-        return lambda: loaded.forward(given, clone_outputs=False)
+        self._file = str(program)
+        return loaded
+
+    def _step(
+        self,
+        program: Any,  # noqa: ANN401 - as of its base
+        args: "tuple[torch.Tensor, ...]",
+        kwargs: "dict[str, torch.Tensor]",
+    ) -> "Step":
+        given = (*args, *(kwargs[name] for name in self._names))
+        return lambda: program.forward(given, clone_outputs=False)
 
 
 def _lowered(module: "torch.nn.Module", args: "tuple[torch.Tensor, ...]", kwargs: "dict[str, torch.Tensor]") -> bytes:

@@ -44,6 +44,10 @@ class Mnn:
         self._job = job
         self._model = Path()
         self._interpreter: Any = None
+        self._session: Any = None
+        self._sizes: dict[str, tuple[int, ...]] = {}
+        self._into: dict[str, Any] = {}
+        self._taken: list[tuple[str, Any, Any, Array]] = []
 
     def import_engine(self) -> str:
         """Import MNN."""
@@ -63,25 +67,18 @@ class Mnn:
         self._interpreter = MNN.Interpreter(str(self._model))
 
     def prepare(self, inputs: "Mapping[str, Array]") -> "Step":
-        """Make a session for these sizes, with a host tensor for each input and output."""
+        """Make a session for these sizes, unless that was done, and a host tensor for each input."""
         import MNN  # noqa: PLC0415 - as above
-        import numpy as np  # noqa: PLC0415 - as above
 
         interpreter = self._interpreter
-        options = {"backend": "CPU", "numThread": self._job.threads, "precision": "high"}
         try:
-            session = interpreter.createSession(options)
-            into = {name: interpreter.getSessionInput(session, name) for name in inputs}
-            for name, array in inputs.items():
-                interpreter.resizeTensor(into[name], array.shape)
-            interpreter.resizeSession(session)
-            given = [(into[name], *_host_tensor(MNN, into[name], array)) for name, array in inputs.items()]
-            taken = []
-            for name in self._dtypes:
-                tensor = interpreter.getSessionOutput(session, name)
-                taken.append((name, tensor, *_host_tensor(MNN, tensor, np.zeros(tensor.getShape()))))
+            if (sizes := {name: array.shape for name, array in inputs.items()}) != self._sizes:
+                self._open_session(inputs)
+                self._sizes = sizes
+            given = [(self._into[name], *_host_tensor(MNN, self._into[name], array)) for name, array in inputs.items()]
         except (RuntimeError, ValueError, TypeError, AttributeError) as problem:  # what its bindings raise
             raise unable("MNN", "run", problem) from problem
+        session, taken = self._session, self._taken
 
         def step() -> object:
             for tensor, host, _ in given:
@@ -92,6 +89,22 @@ class Mnn:
             return taken
 
         return step
+
+    def _open_session(self, inputs: "Mapping[str, Array]") -> None:
+        import MNN  # noqa: PLC0415 - as above
+        import numpy as np  # noqa: PLC0415 - as above
+
+        interpreter = self._interpreter
+        options = {"backend": "CPU", "numThread": self._job.threads, "precision": "high"}
+        session = interpreter.createSession(options)
+        self._session, self._into = session, {name: interpreter.getSessionInput(session, name) for name in inputs}
+        for name, array in inputs.items():
+            interpreter.resizeTensor(self._into[name], array.shape)
+        interpreter.resizeSession(session)
+        self._taken = []
+        for name in self._dtypes:
+            tensor = interpreter.getSessionOutput(session, name)
+            self._taken.append((name, tensor, *_host_tensor(MNN, tensor, np.zeros(tensor.getShape()))))
 
     def answers(self, returned: Any) -> "Mapping[str, Array]":  # noqa: ANN401 - MNN has no types of its own
         """Return the host tensors' contents by name: copies, for what they give is gone with them."""

@@ -11,7 +11,7 @@ this host's memory of its exports, never from what an artifact says of itself.
 import inspect
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.contenders.peer import absent
 from bench.errors import SourceDiffers
@@ -36,6 +36,8 @@ class TorchEager:
         self._spec, self._threads = job.options.get("source", ""), job.threads
         self._source: Source | None = None
         self._mode: torch.inference_mode | None = None
+        self._program: Any = None
+        self._sizes: dict[str, Any] = {}  # that it was made for
         self._checked = False  # once: a contender may change the module afterwards
         self._order: tuple[str, ...] = ()  # of the artifact's inputs, as forward takes them
 
@@ -84,7 +86,10 @@ class TorchEager:
         self._order = tuple(one.name for one in given) if by_name else tuple(tensors)
         by_place = [one.tensor for one in given if one.positional]
         by_keyword = {one.name: one.tensor for one in given if not one.positional}
-        return self._step(source.module, tuple(by_place), by_keyword)
+        sizes = {name: (array.dtype, array.shape) for name, array in inputs.items()}
+        if sizes != self._sizes:  # other inputs of the same sizes take turns on one program
+            self._program, self._sizes = self._made(source.module, tuple(by_place), by_keyword), sizes
+        return self._step(self._program, tuple(by_place), by_keyword)
 
     def configuration(self) -> Mapping[str, str]:
         """Return torch's own word on its threads, and what it was built to use."""
@@ -107,11 +112,21 @@ class TorchEager:
             )
         return {name: leaf.numpy() for name, leaf in zip(names, found, strict=True)}
 
-    def _step(
+    def _made(
         self, module: "torch.nn.Module", args: "tuple[torch.Tensor, ...]", kwargs: "dict[str, torch.Tensor]"
+    ) -> Any:  # noqa: ANN401 - each mode's own kind of program
+        """Return what is made of the module for inputs of these sizes: eager mode calls the module itself."""
+        del args, kwargs
+        return module
+
+    def _step(
+        self,
+        program: Any,  # noqa: ANN401 - as above
+        args: "tuple[torch.Tensor, ...]",
+        kwargs: "dict[str, torch.Tensor]",
     ) -> "Step":
-        """Return the call to be timed; what else is made of the module is made here."""
-        return partial(module, *args, **kwargs)
+        """Return the call to be timed."""
+        return partial(program, *args, **kwargs)
 
     def _check_weights(self) -> None:
         from export_tools.source import weights_sha256  # noqa: PLC0415 - as above

@@ -14,8 +14,7 @@ compiles: a pool of helpers would stand beside the timing. Sources: PyTorch's do
 import os
 import shutil
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.contenders.peer import kept_folder, unable
 from bench.contenders.torch import TorchEager
@@ -24,7 +23,7 @@ from edge_runtime.errors import UnsupportedSystem
 if TYPE_CHECKING:
     import torch
 
-    from edge_runtime.contender import Contender, Job, Step
+    from edge_runtime.contender import Contender, Job
 
 SHAPES = 256  # of golden cases; at torch's own limit of 8 it would silently go on in eager mode
 
@@ -64,9 +63,9 @@ class TorchCompiled(TorchEager):
         """Return eager's, and where the kernels were compiled to."""
         return {**super().configuration(), "cache": self._folder}
 
-    def _step(
+    def _made(
         self, module: "torch.nn.Module", args: "tuple[torch.Tensor, ...]", kwargs: "dict[str, torch.Tensor]"
-    ) -> "Step":
+    ) -> Any:  # noqa: ANN401 - as of its base
         import torch  # noqa: PLC0415 - the import is a measured phase
         import torch._dynamo  # noqa: PLC0415 - as above
 
@@ -80,7 +79,7 @@ class TorchCompiled(TorchEager):
             compiled(*args, **kwargs)  # compiles: a kernel that can't be made says so here
         except Exception as problem:  # Dynamo, Inductor and the C++ compiler each have their own
             raise unable("torch.compile", "compile", problem) from problem
-        return partial(compiled, *args, **kwargs)
+        return compiled
 
 
 def open_contender(job: "Job") -> "Contender":

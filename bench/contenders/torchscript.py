@@ -8,8 +8,7 @@ that a trace freezes are right for it. The warm-up covers the executor's first p
 
 import warnings
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.contenders.peer import unable
 from bench.contenders.torch import TorchEager
@@ -17,7 +16,7 @@ from bench.contenders.torch import TorchEager
 if TYPE_CHECKING:
     import torch
 
-    from edge_runtime.contender import Contender, Job, Step
+    from edge_runtime.contender import Contender, Job
 
 
 class TorchScript(TorchEager):
@@ -25,9 +24,9 @@ class TorchScript(TorchEager):
 
     MODE = "traced, frozen, optimised for inference"
 
-    def _step(
+    def _made(
         self, module: "torch.nn.Module", args: "tuple[torch.Tensor, ...]", kwargs: "dict[str, torch.Tensor]"
-    ) -> "Step":
+    ) -> Any:  # noqa: ANN401 - as of its base
         import torch  # noqa: PLC0415 - the import is a measured phase
 
         try:
@@ -38,7 +37,7 @@ class TorchScript(TorchEager):
                 frozen(*args, **kwargs)  # a trace that can't run says so at its first call
         except Exception as problem:  # whatever a tracer meets in someone's forward
             raise unable("TorchScript", "trace", problem) from problem
-        return partial(frozen, *args, **kwargs)
+        return frozen
 
 
 def _traced(

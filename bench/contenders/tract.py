@@ -26,6 +26,9 @@ class Tract:
         self._path = str(artifact.model_path(artifact.variant(job.variant)))
         self._inputs, self._outputs = artifact.manifest.inputs, artifact.manifest.outputs
         self._threads = job.threads
+        self._state: Any = None
+        self._sizes: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._order: list[str] = []
 
     def import_engine(self) -> str:
         """Import tract; raise UnsupportedSystem where more than one thread is asked for."""
@@ -42,7 +45,21 @@ class Tract:
         self._parsed()
 
     def prepare(self, inputs: "Mapping[str, Array]") -> "Step":
-        """Make a runnable for these sizes."""
+        """Make a runnable for these sizes, unless that was done, and the tensors."""
+        import tract  # noqa: PLC0415 - as above
+
+        sizes = {name: (array.dtype.name, array.shape) for name, array in inputs.items()}
+        try:
+            if sizes != self._sizes:
+                self._state, self._sizes = self._runnable(inputs).spawn_state(), sizes  # `run` would make one a call
+            tensors = [tract.Tensor.from_numpy(inputs[name]) for name in self._order]
+            state = self._state
+            state.run(tensors)
+        except tract.TractError as problem:
+            raise unable("tract", "run", problem) from problem
+        return lambda: [tensor.to_numpy() for tensor in state.run(tensors)]
+
+    def _runnable(self, inputs: "Mapping[str, Array]") -> Any:  # noqa: ANN401 - tract has no types of its own
         import tract  # noqa: PLC0415 - as above
 
         symbols = {
@@ -52,18 +69,11 @@ class Tract:
             if isinstance(size, str)
         }
         model = self._parsed()
-        order = [model.input_name(index) for index in range(model.input_count())]
-        try:
-            typed = model.into_model()
-            if symbols:
-                typed.transform(tract.SetSymbols(symbols))
-            runnable = typed.into_runnable()
-            tensors = [tract.Tensor.from_numpy(inputs[name]) for name in order]
-            state = runnable.spawn_state()  # once: `runnable.run` would make one for each call
-            state.run(tensors)
-        except tract.TractError as problem:
-            raise unable("tract", "run", problem) from problem
-        return lambda: [tensor.to_numpy() for tensor in state.run(tensors)]
+        self._order = [model.input_name(index) for index in range(model.input_count())]
+        typed = model.into_model()
+        if symbols:
+            typed.transform(tract.SetSymbols(symbols))
+        return typed.into_runnable()
 
     def answers(self, returned: Any) -> "Mapping[str, Array]":  # noqa: ANN401 - tract has no types of its own
         """Name the outputs, which come in the order of the model's."""

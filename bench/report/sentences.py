@@ -124,8 +124,9 @@ def _listed(parts: Sequence[str]) -> str:
 def _verdict(one: summary.Comparison, record: Record, family: int) -> str:
     ours, theirs, speedup = one.contender, one.baseline, one.speedup
     wrong = [name.name for name in record.contenders if name.answers.agree is False and name.name in {ours, theirs}]
-    if wrong:
-        return f"{ours} and {theirs} are not compared: {' and '.join(wrong)} answers wrongly"
+    if one.verdict == "invalid":
+        why = f"{' and '.join(wrong)} answers wrongly" if wrong else "the machine was not fit in too many rounds"
+        return f"{ours} and {theirs} are not compared: {why}"
     if speedup is None:
         return f"{ours} and {theirs} are not compared: no round has both"
     if speedup.low is None or speedup.high is None:

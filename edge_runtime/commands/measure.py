@@ -12,6 +12,7 @@ from edge_runtime.environment import Conditions, available_cpus
 from edge_runtime.errors import INTERRUPTED, Unwritable, WorkerLost
 from edge_runtime.files import refuse_taken
 from edge_runtime.histogram import EIGHTHS, histogram
+from edge_runtime.memory_use import MemoryUse
 from edge_runtime.record import Record, load_record
 from edge_runtime.rounds import Plan, Progress, measure_artifact
 from edge_runtime.stats import Interval
@@ -26,6 +27,14 @@ EXAMPLES = (
     "edge measure digits.edge --fit 256M",
     "edge measure digits.edge --sustained 10m",
     "edge measure digits.edge --input image=x.npy --json",
+)
+MEMORY = (
+    ("base", "engine imported", "proportional (Pss), before the model"),
+    ("model_steady", "the model itself", "what Pss grew by, in steady state"),
+    ("load_peak", "peak while loading", "resident, above the engine"),
+    ("run_peak", "peak while running", "resident, above the engine"),
+    ("resident", "process, steady", "resident"),
+    ("total_peak", "process, peak", "what has to fit"),
 )
 EXITS = {"invalid": 1, "interrupted": INTERRUPTED, "failed": WorkerLost.exit_code}
 
@@ -177,9 +186,8 @@ def _described(record: Record, *, asked_energy: bool, blocks: bool = True) -> st
 def _tables(standing: summary.Standing, record: Record, *, blocks: bool) -> list[str]:
     tables = []
     if standing.latency is not None:
-        names = ("min", "p50", "p90", "p99", "max", "mean")
         rows = [("latency", "", "95 % interval")]
-        rows += [_latency_row(name, getattr(standing.latency, name)) for name in names]
+        rows += [_latency_row(name, one, standing.latency) for name, one in standing.latency.figures().items()]
         throughput = standing.throughput_per_s
         if throughput is not None:
             rows.append(("throughput", units.rate(throughput.estimate), _range(throughput, units.rate)))
@@ -197,12 +205,10 @@ def _tables(standing: summary.Standing, record: Record, *, blocks: bool) -> list
             table(
                 [
                     ("memory", "", ""),
-                    ("engine imported", _size(memory.base), "proportional (Pss), before the model"),
-                    ("the model itself", _size(memory.model_steady), "what Pss grew by, in steady state"),
-                    ("peak while loading", _size(memory.load_peak), "resident, above the engine"),
-                    ("peak while running", _size(memory.run_peak), "resident, above the engine"),
-                    ("process, steady", _size(memory.resident), "resident"),
-                    ("process, peak", _size(memory.total_peak), "what has to fit"),
+                    *(
+                        (label, _size(getattr(memory, name)), f"{meaning}{_spread(memory, name)}")
+                        for name, label, meaning in MEMORY
+                    ),
                 ],
                 "<>",
             )
@@ -246,10 +252,11 @@ def _answers(record: Record) -> str:
     return "every golden case right before timing" if answers.agree else f"WRONG: {answers.problem}"
 
 
-def _latency_row(name: str, value: Interval | None) -> tuple[str, str, str]:
+def _latency_row(name: str, value: Interval | None, latency: summary.Latency) -> tuple[str, str, str]:
     if value is None:
-        return name, "–", "too few samples to bound it"
-    label = "  (over launches)" if name in {"min", "max"} else ""
+        have, need = latency.shortfall(name) or (0, 0)
+        return name, "–", f"n too small ({have}/{need})"
+    label = "  (over launches)" if name in {"min", "max", "sd"} else ""
     return name, units.duration(value.estimate), _range(value, units.duration) + label
 
 
@@ -268,6 +275,11 @@ def _energy(standing: summary.Standing, *, asked: bool) -> str:
     if energy.find(tree) is None:
         return f"unknown, {energy.why_none(tree)}"
     return "the meter gave no answer; see the warnings" if asked else "not measured (--energy measures it, 21 s more)"
+
+
+def _spread(memory: MemoryUse, name: str) -> str:
+    low, high = memory.limits(name)
+    return "" if low is None or high is None else f" ({units.size(low)} to {units.size(high)})"
 
 
 def _size(value: int | None) -> str:

@@ -3,11 +3,14 @@
 options: p50 (nanoseconds, one for each round, comma-separated; the last repeats), levels (instead: "1300x60,1000x240",
 how many samples of each), rate (of the scenario server, one for each round), wrong ("memory" or "time": where it
 answers wrongly), lost (the blocks in which it is killed, from 0, comma-separated), skip and die (the kind of launch in
-which it says that it can't run here, or is killed), layout (its configuration), ledger (a file that notes begin and
-end, so that a test can see that one process lives at a time), windows (how many a sustained run tells), sustained
+which it says that it can't run here, or is killed), wrong_from and die_from (the first launch of that kind), layout
+(its configuration), faults (the blocks in which a page comes from disk, from 0), probes and temperatures (around each
+block, comma-separated; the last repeats), hang (the block in which it never answers), ledger (a file that notes begin
+and end, so that a test can see that one process lives at a time), windows (how many a sustained run tells), sustained
 ("dies": it is killed after them).
 """
 
+import fcntl
 import json
 import os
 import signal
@@ -19,17 +22,26 @@ job = json.loads(sys.stdin.readline())
 options = job["options"]
 ledger = Path(options["ledger"])
 with ledger.open("a") as lines:
+    fcntl.flock(lines, fcntl.LOCK_EX)  # of several at once, each has a turn of its own
     lines.write(f"begin {options['name']} {job['kind']}\n")
-turn = ledger.read_text().count(f"begin {options['name']} time") - 1
+    lines.flush()
+    begun = ledger.read_text().splitlines()
+turn = begun.count(f"begin {options['name']} time") - 1
+of_kind = begun.count(f"begin {options['name']} {job['kind']}")
 p50s = options.get("p50", "1000").split(",")
 p50 = int(p50s[min(turn, len(p50s) - 1)])
 time.sleep(0.01)  # long enough for an overlap to show
 CONDITIONS = """governor frequency_khz frequency_floor_khz frequency_limit_khz temperature_millicelsius throttled_bits
 cooling_steps undervoltage load_1m_hundredths uptime_ms busy_ms steal_ms own_ms pressure_cpu_us pressure_memory_us
 involuntary_switches major_faults swapped_bytes"""
-conditions = dict.fromkeys(CONDITIONS.split())
+conditions: dict[str, object] = dict.fromkeys(CONDITIONS.split())
 memory = {"resident": 100, "proportional": 80, "private": 60, "peak": 120}
-wrong = options.get("wrong") == job["kind"]
+wrong = options.get("wrong") == job["kind"] and of_kind >= int(options.get("wrong_from", 1))
+
+
+def of_turn(option: str) -> int | None:
+    values = [int(value) for value in options.get(option, "").split(",") if value]
+    return values[min(turn, len(values) - 1)] if values else None
 
 
 def send(event: str, **told: object) -> None:
@@ -41,7 +53,7 @@ if options.get("skip") == job["kind"]:
     error = {"code": "UnsupportedModel", "exit": 5, "what": "no operator Foo", "where": "it", "hint": "leave it out"}
     sys.stdout.write(json.dumps({"kind": "edge-error", "schema": 1, **error, "transient": False}) + "\n")
     sys.exit(5)
-if options.get("die") == job["kind"]:
+if options.get("die") == job["kind"] and of_kind >= int(options.get("die_from", 1)):
     sys.stdout.flush()
     os.kill(os.getpid(), signal.SIGSEGV)
 configuration = {"layout": options["layout"]} if "layout" in options else {}
@@ -60,8 +72,8 @@ if not wrong and job["kind"] == "time":
         samples = [int(ns) for ns, count in levels for _ in range(int(count))]
     block = {"warmup_ns": [9], "block_ns": samples, "calls_per_sample": 1}
     told: dict[str, object] = {
-        "probe_before_ns": None,
-        "probe_after_ns": None,
+        "probe_before_ns": of_turn("probes"),
+        "probe_after_ns": of_turn("probes"),
         "rate_per_s": None,
         "proportional_bytes": 5_000 if job.get("barrier") else None,
     }
@@ -71,7 +83,12 @@ if not wrong and job["kind"] == "time":
         # a call costs 500 and every sample 500 more, until memory runs short above 4
         cost = 500 + 500 * job["batch"] * (3 if job["batch"] > 4 else 1)
         block["block_ns"] = [cost - 1, cost, cost + 1]
-    send("timing", **block, **told, environment={"before": conditions, "after": conditions})
+    if str(turn) in options.get("hang", "").split(","):
+        time.sleep(60)
+    conditions["temperature_millicelsius"] = of_turn("temperatures")
+    faults = {"major_faults": 7 + (str(turn) in options.get("faults", "").split(","))}
+    environment = {"before": {**conditions, "major_faults": 7}, "after": {**conditions, **faults}}
+    send("timing", **block, **told, environment=environment)
 elif not wrong and job["kind"] == "sustained":
     terms = job["sustained"]
     for index in range(int(options.get("windows", "3"))):

@@ -24,7 +24,7 @@ def periodic(costs_ms: list[float], rate: float) -> tuple[int, ...]:
         clock.advance(round(seconds * 1e9) + 300_000)
 
     step = clock.costing([round(cost * MS) for cost in [1, *costs_ms]])
-    block = arrivals.take_periodic(step, plan(len(costs_ms)), rate, clock=clock, sleep=oversleep)
+    block = arrivals.take_periodic([step], plan(len(costs_ms)), rate, clock=clock, sleep=oversleep)
     assert block.calls_per_sample == 1
     return block.block_ns
 
@@ -57,7 +57,7 @@ class Ticking(FakeClock):
 def search(cost_ms: float, target_ms: float) -> arrivals.Served:
     clock = Ticking()
     return arrivals.find_rate(
-        clock.costing([round(cost_ms * MS)]),
+        [clock.costing([round(cost_ms * MS)])],
         plan(40),
         round(target_ms * MS),
         7,

@@ -37,6 +37,26 @@ def test_the_key_tells_machines_apart_and_outlives_a_reboot(tmp_path: Path) -> N
     assert one != bigger
 
 
+@pytest.mark.parametrize(
+    ("files", "limit_khz"),
+    [
+        ({"cpufreq/scaling_max_freq": 4_700_000, "cpufreq/base_frequency": 2_400_000}, 2_400_000),
+        ({"cpufreq/scaling_max_freq": 1_200_000, "cpufreq/base_frequency": 2_400_000}, 1_200_000),
+        ({"cpufreq/scaling_max_freq": 5_000_000, "acpi_cppc/nominal_freq": 3_400}, 3_400_000),
+        ({"cpufreq/scaling_max_freq": 5_000_000, "acpi_cppc/nominal_freq": 0}, 5_000_000),
+        ({}, None),
+    ],
+)
+def test_a_turbo_is_no_limit_that_a_clock_is_held_to(
+    files: dict[str, int], limit_khz: int | None, tmp_path: Path
+) -> None:
+    for name, value in files.items():
+        file = tmp_path / "sys/devices/system/cpu/cpu0" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{value}\n")
+    assert conditions((0,), Tree(tmp_path)).frequency_limit_khz == limit_khz
+
+
 def test_conditions_are_those_of_the_cpus_in_use() -> None:
     assert conditions((0, 1), PI) == Conditions(
         governor="ondemand",

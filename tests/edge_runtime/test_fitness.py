@@ -61,11 +61,12 @@ def test_a_calm_block_and_a_machine_that_tells_nothing_have_no_finding() -> None
     [
         ({"governor": "ondemand"}, "governor"),
         ({"governor": "ondemand,performance"}, "governor"),
-        ({"frequency_khz": 1_799_999}, "clock-dropped"),
+        ({"frequency_khz": 1_799_999}, "clock-held"),
         ({"throttled_bits": 0x1}, "throttled"),
         ({"throttled_bits": 0x40000}, "throttled"),  # risen since the block began, and over again
         ({"throttled_bits": None, "undervoltage": True}, "undervoltage"),
-        ({"cooling_steps": 1}, "cooling"),
+        ({"throttled_bits": 0x8}, "soft-limit"),
+        ({"cooling_steps": 1}, "cooling-rose"),
         ({"pressure_cpu_us": 200_001}, "cpu-pressure"),
         ({"pressure_memory_us": 200_001}, "memory-pressure"),
         ({"steal_ms": 201}, "steal"),
@@ -76,6 +77,30 @@ def test_a_calm_block_and_a_machine_that_tells_nothing_have_no_finding() -> None
 )
 def test_each_trouble_makes_a_block_unfit(after: dict[str, int | str | None], code: str) -> None:
     assert codes(fitness.of_block(CALM, replace(LATER, **after))) == [(code, "unfit")]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("after", "spoils"),
+    [
+        ({"frequency_khz": 1_799_999}, True),
+        ({"frequency_khz": 1_799_999, "governor": "ondemand"}, False),  # there a clock may fall between two calls
+        ({"throttled_bits": 0x2}, True),
+        ({"throttled_bits": 0x8}, False),
+        ({"throttled_bits": 0xC}, True),
+        ({"throttled_bits": None, "undervoltage": True}, True),
+        ({"cooling_steps": 3}, True),
+        ({"cooling_steps": 2}, False),  # as before the block
+        ({"major_faults": 11}, True),
+        ({"swapped_bytes": 4096}, True),
+        ({"steal_ms": 5_000, "pressure_cpu_us": 5_000_000, "busy_ms": 600_000}, False),
+    ],
+)
+def test_what_spoils_a_block_and_what_is_only_a_remark(after: dict[str, int | str | None], spoils: bool) -> None:
+    before = replace(CALM, cooling_steps=2)
+    later = replace(LATER, cooling_steps=2)
+    found = fitness.spoiling(before, replace(later, **after))  # type: ignore[arg-type]
+    assert bool(found) == spoils
+    assert fitness.of_block(before, replace(later, **after)), "a remark all the same"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime import summary
+from edge_runtime import summary, validity
 from edge_runtime.artifact import open_artifact
 from edge_runtime.errors import Unwritable, UsageError, WorkerLost, WrongInput
 from edge_runtime.fits import FitTry
@@ -85,14 +85,14 @@ def test_one_process_lives_at_a_time_and_memory_comes_first(tiny_edge: Path, led
     begins, ends = lines[::2], lines[1::2]
     assert [line.replace("begin", "end") for line in begins] == ends
     assert [line.removeprefix("begin ") for line in begins] == [
-        "a memory", "b memory", "a time", "b time", "b time", "a time", "a time", "b time",
+        *["a memory", "b memory"] * 3, "a time", "b time", "b time", "a time", "a time", "b time",
     ]  # fmt: skip
     assert [(launch.contender, launch.round, launch.order) for launch in record.launches] == [
         ("a", 0, 0), ("b", 0, 1), ("b", 1, 0), ("a", 1, 1), ("a", 2, 0), ("b", 2, 1),
     ]  # fmt: skip
-    assert [(one.contender, one.round) for one in told[:3]] == [("a", None), ("b", None), ("a", 0)]
-    assert [(len(one.contenders), len(one.launches)) for one in kept[:2]] == [(1, 0), (2, 0)]
-    assert [len(one.launches) for one in kept[2:]] == [1, 2, 3, 4, 5, 6]
+    assert [(one.contender, one.round) for one in told[4:8]] == [("a", None), ("b", None), ("a", 0), ("b", 0)]
+    assert [(len(one.contenders), len(one.memory)) for one in kept[:4]] == [(1, 1), (2, 2), (2, 3), (2, 4)]
+    assert [len(one.launches) for one in kept[6:]] == [1, 2, 3, 4, 5, 6]
     assert {one.stop_reason for one in kept} == {"unfinished"}
     assert [parse(json.dumps(one.to_document()), where="x") for one in kept] == kept
     assert record.stop_reason == "rounds"
@@ -106,7 +106,7 @@ def test_starts_come_after_the_rounds_and_are_kept_each_and_taken_up(tiny_edge: 
     kept: list[Record] = []
     record = conduct(entries, Plan(rounds=1, starts=1), board="local", keep=kept.append)
     begins = [line.removeprefix("begin ") for line in ledger.read_text().splitlines() if line.startswith("begin")]
-    assert begins[:4] == ["a memory", "b memory", "a time", "b time"]
+    assert begins[:8] == [*["a memory", "b memory"] * 3, "a time", "b time"]
     # whether what this very test reads can be evicted, is the machine's to say
     begins = [begin for begin in begins[4:] if begin.endswith("files")]
     assert begins == ["a files", "b files"]
@@ -131,7 +131,7 @@ def test_one_that_can_not_run_here_is_skipped_with_its_sentence_and_the_others_g
     skipped = record.contenders[1]
     assert skipped.failure == Failure(kind="skipped", reason="no operator Foo – leave it out")
     assert [launch.contender for launch in record.launches] == ["a", "a"]
-    assert [one.contender for one in record.memory] == ["a"]
+    assert [one.contender for one in record.memory] == ["a"] * 3
     assert "b was skipped: no operator Foo – leave it out" in record.warnings
     assert summary.comparisons(record, contender="a") == ()
     assert parse(json.dumps(record.to_document()), where="x") == record
@@ -220,7 +220,7 @@ def test_energy_is_measured_last_where_there_is_a_meter(tiny_edge: Path, tmp_pat
     record = conduct([own], plan, board="local", progress=told.append, root=tmp_path)
     assert [(one.kind, one.round) for one in told] == [
         ("warm", None),
-        ("memory", None),
+        *[("memory", None)] * 3,
         ("time", 0),
         ("energy", None),
     ]
@@ -246,7 +246,7 @@ def test_memory_limits_are_found_after_the_rounds_one_contender_after_the_other(
     assert [one.ran for one in found.tried if one.limit_bytes == found.limit_bytes] == [True] * 3
     assert all(one.reason for one in found.tried if not one.ran)
     assert any(not one.ran and one.limit_bytes < found.limit_bytes for one in found.tried)
-    assert [one.kind for one in told][:4] == ["memory", "memory", "time", "fit"]
+    assert [one.kind for one in told][:6] == ["memory"] * 4 + ["time", "fit"]
     assert len(record.launches) == 1, "none of the tries is a launch of a round"
     assert parse(json.dumps(record.to_document()), where="x") == record
     document = summary.document(record, ())["contenders"]
@@ -476,6 +476,113 @@ def test_when_the_only_contender_is_lost_the_run_ends_and_its_record_stays(tiny_
     assert (record.stop_reason, [one.valid for one in record.launches]) == ("failed", [True, False, False])
     with pytest.raises(WorkerLost):
         run(tiny_edge, ledger, Plan(rounds=3), lost="0,1,2,3,4,5,6")
+
+
+def test_a_round_that_was_spoiled_for_one_counts_for_nobody_and_is_made_up_for(tiny_edge: Path, ledger: Path) -> None:
+    record = conduct(pair(tiny_edge, ledger, faults="2", p50="1000,1000,9000,1000"), Plan(rounds=6), board="local")
+    assert record.stop_reason == "rounds"
+    assert [(one.contender, one.round) for one in record.launches if not one.valid] == [("a", 2)]
+    assert max(one.round for one in record.launches) == 6, "seven rounds, of which six count"
+    spoiled = next(one for one in record.launches if not one.valid)
+    assert (len(spoiled.block_ns), len(spoiled.reasons)) == (3, 1)
+    compared = summary.compare(record, baseline="b", contender="a")
+    assert (compared.rounds, compared.verdict) == (6, "faster")
+    assert [one.launches for one in summary.standings(record)] == [6, 6]
+    assert summary.launch_p50s(record, "a") == [1000] * 6
+    (warning,) = record.warnings
+    assert warning.startswith("1 of 7 rounds were dropped, for every contender: pages came from disk in a block")
+    assert parse(json.dumps(record.to_document()), where="x") == record
+
+
+def test_a_machine_that_spoils_more_than_a_quarter_of_the_rounds_ends_the_run_as_invalid(
+    tiny_edge: Path, ledger: Path
+) -> None:
+    record = conduct(pair(tiny_edge, ledger, faults="0,1,2,3,4,5,6,7,8"), Plan(rounds=6), board="local")
+    assert record.stop_reason == "invalid"
+    assert len({one.round for one in record.launches}) == 3, "with three dropped, six that count could not be enough"
+    compared = summary.compare(record, baseline="b", contender="a")
+    assert (compared.verdict, compared.speedup) == ("invalid", None)
+    assert parse(json.dumps(record.to_document()), where="x") == record
+
+
+def test_precision_does_not_end_a_run_of_which_too_much_was_dropped(tiny_edge: Path, ledger: Path) -> None:
+    record = run(tiny_edge, ledger, Plan(precision=0.01), faults="0,1,2")
+    assert record.stop_reason == "precision"
+    assert len(record.launches) == 12, "of nine rounds three dropped are too many, of twelve they are not"
+    assert not validity.is_unfit(record.launches)
+
+
+def test_a_budget_that_ends_before_enough_rounds_count_leaves_an_invalid_run(tiny_edge: Path, ledger: Path) -> None:
+    record = run(tiny_edge, ledger, Plan(rounds=50, budget_s=1e-6), faults="0")
+    assert (record.stop_reason, len(record.launches)) == ("invalid", 1)
+    assert summary.standings(record)[0].latency is None
+
+
+def test_dropped_rounds_stay_dropped_when_the_run_is_resumed_and_are_made_up_for(tiny_edge: Path, ledger: Path) -> None:
+    entries = pair(tiny_edge, ledger, faults="1")
+    earlier = conduct(entries, Plan(rounds=9), board="local", progress=interrupt_at(6))
+    record = conduct(entries, Plan(rounds=4), board="local", resume=earlier)
+    assert validity.dropped_rounds(record.launches) == {1}
+    assert summary.compare(record, baseline="b", contender="a").rounds == 4
+
+
+def test_a_slow_probe_early_is_known_when_enough_others_were_seen(tiny_edge: Path, ledger: Path) -> None:
+    kept: list[Record] = []
+    entries = [entry(tiny_edge, ledger, "a", probes="1200,1000")]
+    record = conduct(entries, Plan(rounds=6), board="local", keep=kept.append)
+    assert [[one.valid for one in early.launches] for early in kept if len(early.launches) == 5] == [[True] * 5]
+    assert [one.valid for one in record.launches] == [False, True, True, True, True, True, True]
+
+
+def test_a_launch_waits_until_the_machine_is_as_cool_as_in_the_first_round(
+    tiny_edge: Path, ledger: Path, tmp_path: Path
+) -> None:
+    zone = tmp_path / "sys/class/thermal/thermal_zone0/temp"
+    zone.parent.mkdir(parents=True)
+    zone.write_text("50000\n")
+    told: list[str] = []
+
+    def heat(now: Progress) -> None:
+        told.append(now.kind)
+        if now.kind == "time":
+            zone.write_text(f"{60_000 if now.round else 50_000}\n")
+
+    def cool(_: float) -> None:
+        zone.write_text("53000\n")
+
+    entries = [entry(tiny_edge, ledger, "a", temperatures="50000")]
+    record = conduct(entries, Plan(rounds=3), board="local", progress=heat, root=tmp_path, sleep=cool)
+    assert [kind for kind in told if kind != "memory"] == ["time", "time", "cool", "time"]
+    assert any(one.startswith("before 1 launch the machine was given ") for one in record.warnings)
+
+
+def test_memory_is_measured_three_times_in_turns_and_what_is_missing_when_resumed(
+    tiny_edge: Path, ledger: Path
+) -> None:
+    entries = pair(tiny_edge, ledger)
+    earlier = conduct(entries, Plan(rounds=1, budget_s=1e-6), board="local")
+    assert [one.contender for one in earlier.memory] == ["a", "b"], "no share of the budget is left for more"
+    record = conduct(entries, Plan(rounds=2), board="local", resume=earlier)
+    assert [one.contender for one in record.memory] == ["a", "b"] * 3
+    assert ledger.read_text().count("begin a memory") == 3
+    (first, _) = summary.standings(record)
+    assert first.memory is not None
+    assert (first.memory.launches, first.memory.limits("resident")) == (3, (150, 150))
+
+
+def test_who_answers_wrongly_in_a_later_memory_launch_leaves_the_race(tiny_edge: Path, ledger: Path) -> None:
+    entries = [entry(tiny_edge, ledger, "good"), entry(tiny_edge, ledger, "late", wrong="memory", wrong_from="2")]
+    record = conduct(entries, Plan(rounds=1), board="local")
+    assert [one.answers.agree for one in record.contenders] == [True, False]
+    assert {one.contender for one in record.launches} == {"good"}
+
+
+def test_a_later_memory_launch_that_is_lost_costs_its_reading_alone(tiny_edge: Path, ledger: Path) -> None:
+    entries = [entry(tiny_edge, ledger, "a"), entry(tiny_edge, ledger, "b", die="memory", die_from="2")]
+    record = conduct(entries, Plan(rounds=6), board="local")
+    assert [one.contender for one in record.memory] == ["a", "b", "a", "a"]
+    assert summary.compare(record, baseline="b", contender="a").rounds == 6
+    assert [one for one in record.warnings if one.startswith("no further memory of b: ")] != []
 
 
 def test_a_full_disk_costs_the_file_and_not_the_run(tiny_edge: Path, ledger: Path) -> None:

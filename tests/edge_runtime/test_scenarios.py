@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from edge_runtime.errors import UsageError
 from edge_runtime.launch import Command
 from edge_runtime.manifest import Port
 from edge_runtime.record import Record, parse
-from edge_runtime.rounds import Entry, Plan, conduct, own_entry
+from edge_runtime.rounds import Entry, Plan, Progress, conduct, own_entry
 from edge_runtime.scenarios import Scenario, refuse_fixed_batch
 from edge_runtime.timing import BlockPlan
 from tests.edge_runtime.test_summary import launch, record
@@ -62,8 +64,8 @@ def test_inputs_of_a_fixed_batch_cannot_be_swept() -> None:
         refuse_fixed_batch([free, replace(free, name="y", shape=("m", 3))])
 
 
-def run(artifact: Path, tmp_path: Path, scenario: Scenario, *, rounds: int = 2, **options: str) -> Record:
-    entries = [
+def scripted(artifact: Path, tmp_path: Path, **options: str) -> list[Entry]:
+    return [
         Entry(
             name=name,
             contender="scripted",
@@ -73,6 +75,10 @@ def run(artifact: Path, tmp_path: Path, scenario: Scenario, *, rounds: int = 2, 
         )
         for name in ("a", "b")
     ]
+
+
+def run(artifact: Path, tmp_path: Path, scenario: Scenario, *, rounds: int = 2, **options: str) -> Record:
+    entries = scripted(artifact, tmp_path, **options)
     taken = conduct(entries, Plan(rounds=rounds, scenario=scenario), board="local")
     assert parse(json.dumps(taken.to_document()), where="x") == taken
     return taken
@@ -115,6 +121,51 @@ def test_multi_starts_all_processes_of_one_contender_and_none_of_another(tiny_ed
     assert found.proportional_bytes is not None
     assert found.proportional_bytes.estimate == pytest.approx(10_000)
     assert summary.launch_p50s(taken, "a") == [pytest.approx(500)] * 2, "two at once, each a call in 1000 ns"
+
+
+def test_an_offline_round_that_was_broken_off_is_taken_again_whole(tiny_edge: Path, tmp_path: Path) -> None:
+    entries = scripted(tiny_edge, tmp_path)
+    plan = Plan(rounds=2, scenario=Scenario(name="offline", batches=(1, 4)))
+
+    def stop(now: Progress) -> None:
+        if now.kind == "time" and now.launches == 6:  # both have the first size of round 1, and none the second
+            raise KeyboardInterrupt
+
+    earlier = conduct(entries, plan, board="local", progress=stop)
+    assert {one.contender for one in earlier.launches if one.round == 1} == {"a", "b"}
+    record = conduct(entries, plan, board="local", resume=earlier)
+    assert {(one.contender, one.batch) for one in record.launches if one.round == 2} == {
+        ("a", 1), ("a", 4), ("b", 1), ("b", 4),
+    }  # fmt: skip
+    assert max(one.round for one in record.launches) == 2
+
+
+def test_an_interrupt_in_multi_ends_the_workers_and_waits_for_none(tiny_edge: Path, tmp_path: Path) -> None:
+    entries = scripted(tiny_edge, tmp_path, hang="2,3")  # as two are started at once, either may be the third
+    timers: list[threading.Timer] = []
+
+    def stop_later(now: Progress) -> None:
+        if now.kind == "time" and now.round == 1:
+            timers.append(threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)))
+            timers[-1].start()
+
+    plan = Plan(rounds=3, scenario=Scenario(name="multi", workers=2))
+    record = conduct(entries[:1], plan, board="local", progress=stop_later)
+    assert record.stop_reason == "interrupted"
+    assert {one.round for one in record.launches} == {0}
+    assert len(timers) == 1
+    lines = (tmp_path / "ledger").read_text()
+    assert lines.count("begin a time") - lines.count("end a time") == 2, "neither came to its end, a minute later"
+
+
+def test_when_one_of_several_at_once_dies_nobody_waits_for_the_others(tiny_edge: Path, tmp_path: Path) -> None:
+    entries = scripted(tiny_edge, tmp_path, hang="2", lost="3")
+    plan = Plan(rounds=2, scenario=Scenario(name="multi", workers=2))
+    record = conduct(entries[:1], plan, board="local")
+    assert [one.round for one in record.launches if not one.block_ns] == [1]
+    assert record.stop_reason == "rounds"
+    lines = (tmp_path / "ledger").read_text()
+    assert lines.count("begin a time") - lines.count("end a time") == 1, "the one that hung was ended"
 
 
 def test_periodic_tells_who_is_late_and_how_far_the_tail_is_from_the_middle() -> None:

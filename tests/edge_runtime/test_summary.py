@@ -98,6 +98,35 @@ def test_a_p90_needs_enough_samples_in_each_launch_and_a_p99_only_in_all() -> No
     assert edge.latency is not None
     assert edge.latency.p90 is None  # 600 samples in all, but each launch's own p90 would rest on 30
     assert edge.latency.p99 is not None
+    assert edge.latency.shortfall("p90") == (30, 36)
+    assert edge.latency.shortfall("p99") is None
+
+
+def test_a_percentile_without_enough_samples_says_how_many_it_has_and_needs() -> None:
+    (edge,) = summary.standings(record(launch("edge", 0, tuple(range(1, 401)))))
+    assert edge.latency is not None
+    assert {name: edge.latency.shortfall(name) for name in summary.FIGURES if edge.latency.shortfall(name)} == {
+        "p99.9": (400, 3688)
+    }
+    (few,) = summary.standings(record(launch("edge", 0, (1, 2, 3)), launch("edge", 1, (1, 2, 3, 4))))
+    assert few.latency is not None
+    assert {name: few.latency.shortfall(name) for name in summary.TAIL} == {
+        "p90": (3, 36), "p95": (7, 72), "p99": (7, 368), "p99.9": (7, 3688),
+    }  # fmt: skip
+    assert [few.latency.figures()[name] for name in summary.TAIL] == [None] * 4
+
+
+def test_the_far_tail_and_the_spread_are_of_all_samples_together() -> None:
+    launches = [launch("edge", index, tuple(range(1, 1001))) for index in range(4)]
+    (edge,) = summary.standings(record(*launches))
+    assert edge.latency is not None
+    assert edge.latency.p95 is not None
+    assert edge.latency.p99_9 is not None
+    # of 4000, scipy's binom gives the ranks 3773 and 3828 for p95, 3992 and 4000 for p99.9; four have each value
+    assert [edge.latency.p95.estimate, edge.latency.p95.low, edge.latency.p95.high] == [950, 944, 957]
+    assert [edge.latency.p99_9.estimate, edge.latency.p99_9.low, edge.latency.p99_9.high] == [999, 998, 1000]
+    assert edge.latency.sd.estimate == pytest.approx(288.675, abs=0.001)
+    assert (edge.latency.sd.low, edge.latency.sd.high) == (edge.latency.sd.estimate,) * 2
 
 
 def test_throughput_is_the_inverse_of_the_mean_with_its_limits_changed_over() -> None:
@@ -186,6 +215,18 @@ def test_energy_a_call_is_told_with_and_without_what_idling_takes() -> None:
     assert told["torch"]["energy_uj"] == {"gross": None, "net": None}
 
 
+def test_memory_is_the_median_of_its_launches_with_their_range() -> None:
+    readings = (memory(80, 200, 400), memory(80, 230, 390), memory(None, 210, 420))
+    whole = record(memory=readings)
+    (edge,) = summary.standings(whole)
+    assert edge.memory is not None
+    assert (edge.memory.total_peak, edge.memory.limits("total_peak")) == (400, (390, 420))
+    assert (edge.memory.model_steady, edge.memory.limits("model_steady")) == (120, (120, 150)), "one launch had no base"
+    assert edge.memory.launches == 3
+    told = summary.document(whole, ())["contenders"]["edge"]["memory_bytes"]
+    assert told["total_peak"] == [400, 390, 420]
+
+
 def test_the_document_has_the_shape_that_scripts_rely_on() -> None:
     rounds = [launch(name, index, (ns,)) for index in range(2) for name, ns in (("torch", 600), ("edge", 200))]
     whole = record(*rounds, memory=(memory(80, 200, 400),))
@@ -194,6 +235,7 @@ def test_the_document_has_the_shape_that_scripts_rely_on() -> None:
     edge = told["contenders"]["edge"]
     assert list(edge) == [
         "latency_ns",
+        "too_few_samples",
         "throughput_per_s",
         "cold_start_ns",
         "memory_bytes",
@@ -201,7 +243,8 @@ def test_the_document_has_the_shape_that_scripts_rely_on() -> None:
         "fit",
         "sustained",
     ]
-    assert list(edge["latency_ns"]) == ["min", "p50", "p90", "p99", "max", "mean"]
+    assert list(edge["latency_ns"]) == ["min", "p50", "p90", "p95", "p99", "p99.9", "max", "mean", "sd"]
+    assert edge["too_few_samples"] == {"p90": [1, 36], "p95": [2, 72], "p99": [2, 368], "p99.9": [2, 3688]}
     assert edge["latency_ns"]["p50"] == pytest.approx([200, 200, 200])
     assert edge["latency_ns"]["p99"] is None
     assert edge["memory_bytes"] == {

@@ -1,5 +1,6 @@
 """Minutes of load on a clock that moves only when a call or a sleep moves it."""
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -39,7 +40,7 @@ def ran(costs_ms: Sequence[float], *, total_s: float, window_s: float, rate: flo
     step = clock.costing([round(cost * MS) for cost in costs_ms])
     return list(
         windows(
-            step,
+            itertools.repeat(step),
             total_s=total_s,
             window_s=window_s,
             rate_per_s=rate,
@@ -91,7 +92,7 @@ def test_what_holds_the_machine_back_is_told_and_null_where_nothing_tells() -> N
     )
     clock = FakeClock()
     found = windows(
-        clock.costing([MS]),
+        itertools.repeat(clock.costing([MS])),
         total_s=0.06,
         window_s=0.01,
         rate_per_s=None,

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from edge_runtime import npz
+from edge_runtime.contender import Job, open_contender
 from edge_runtime.errors import HashMismatch, UnsupportedModel, UnsupportedSystem, UsageError, WorkerLost, WrongInput
 from edge_runtime.launch import own_command, run_worker
 from edge_runtime.measured import PHASES
 from edge_runtime.samples import POINTS, energy_of_worker, launch_of_worker, memory_of_worker
+from edge_runtime.worker import STEADY_CALLS
 from tests.conftest import Maker
 
 BLOCK = {"warmup_s": 0.0, "warmup_calls": 2, "block_s": 0.0, "min_samples": 5, "max_samples": 5}
@@ -270,6 +272,48 @@ def test_fixed_sizes_that_no_golden_case_has_are_never_timed_unchecked(tiny_edge
             contender=contender(tmp_path, "fixed_sizes = True"),
             inputs=str(tmp_path / "inputs.npz"),
         )
+
+
+SEEN = """
+seen = []
+def prepare(self, inputs):
+    step, first = super().prepare(inputs), float(inputs['input'][0, 0])
+    def noted():
+        self.seen.append(first)
+        return step()
+    return noted
+def configuration(self):
+    import atexit
+    atexit.register(lambda: print(*self.seen, file=open(self._job.options['seen'], 'w')))
+    return {}
+"""
+
+
+def test_inputs_take_turns_in_a_timed_block_and_none_do_where_memory_is_measured(
+    tiny_edge: Path, tmp_path: Path
+) -> None:
+    named = contender(tmp_path, SEEN)
+    given = {"contender": named, "turns": {"count": 3, "seed": 0}, "options": {"seen": str(tmp_path / "seen")}}
+    block = run(tiny_edge, **given)["timing"]
+    golden = 3  # the first call came before them
+    in_turns = (tmp_path / "seen").read_text().split()[1 + golden :]
+    assert len(in_turns) >= len(block["warmup_ns"]) + len(block["block_ns"]) * block["calls_per_sample"]
+    assert len(set(in_turns[:3])) == 3
+    assert in_turns == [in_turns[index % 3] for index in range(len(in_turns))]
+    run(tiny_edge, kind="memory", **given)
+    assert len(set((tmp_path / "seen").read_text().split()[: 1 + STEADY_CALLS])) == 1
+
+
+def test_our_own_contender_pays_for_bringing_in_the_next_input(tiny_edge: Path) -> None:
+    opened = open_contender(Job(artifact=tiny_edge, variant="auto", threads=1, options={}))
+    opened.import_engine()
+    opened.load()
+    inputs = [np.full((4, 13), value, "f4") for value in (-0.5, -2.0)]
+    first, second = (opened.prepare({"input": array}) for array in inputs)
+    once = opened.answers(first())["output"].copy()
+    assert not np.array_equal(opened.answers(second())["output"], once)
+    assert np.array_equal(opened.answers(first())["output"], once), "a step's own input, whoever was called before"
+    assert opened.answers(first())["output"] is opened.answers(second())["output"], "one call's buffers for both"
 
 
 def test_what_a_contender_ran_with_is_asked_after_its_first_call(tiny_edge: Path, tmp_path: Path) -> None:
