@@ -229,7 +229,11 @@ def _bench_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--budget", metavar="5m|90s|300", type=seconds, default="5m", help="time (default: 5m)")
     parser.add_argument(
-        "--precision", metavar="P", type=float, default=0.01, help="half-width of each p50 to reach (default: 0.01)"
+        "--precision",
+        metavar="P",
+        type=float,
+        default=0.01,
+        help="half-width of speed-ups to reach (default: 0.01)",
     )
     parser.add_argument(
         "--margin", metavar="M", type=float, default=0.02, help="differences up to it count as none (default: 0.02)"

@@ -7,7 +7,8 @@ import hashlib
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from edge_runtime import processors, throttling
 from edge_runtime.processes import MS_PER_TICK, process
@@ -16,6 +17,17 @@ from edge_runtime.tree import Tree, as_integer
 GIB = 2**30
 KIB = 1024  # the unit /proc calls "kB"
 HERE = Tree()
+# of `Conditions`: what only grows
+COUNTERS = (
+    "uptime_ms",
+    "busy_ms",
+    "steal_ms",
+    "own_ms",
+    "pressure_cpu_us",
+    "pressure_memory_us",
+    "involuntary_switches",
+    "major_faults",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +122,20 @@ def conditions(cpus: Sequence[int], tree: Tree = HERE) -> Conditions:
         major_faults=_major_faults(tree),
         swapped_bytes=_kib_field(tree.text("proc/self/status"), "VmSwap"),
     )
+
+
+def spent(readings: Sequence[tuple[Conditions, Conditions]]) -> tuple[Conditions, Conditions]:
+    """Return the conditions before and after pieces of time as if there had been no pauses between them.
+
+    readings: before and after each piece, at least one. What is counted adds up, what is not is the last.
+    """
+    before, last = readings[0][0], readings[-1][1]
+    counted: dict[str, Any] = {}
+    for name in COUNTERS:
+        pairs = [(getattr(begin, name), getattr(end, name)) for begin, end in readings]
+        known = all(None not in pair for pair in pairs)
+        counted[name] = getattr(before, name) + sum(end - begin for begin, end in pairs) if known else None
+    return before, replace(last, **counted)
 
 
 def available_cpus() -> tuple[int, ...]:

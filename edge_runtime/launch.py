@@ -14,10 +14,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from edge_runtime.errors import (
     EdgeError,
@@ -95,69 +95,147 @@ def run_worker(
     event as it comes.   crew: who may end it from another thread.
     Raises the worker's own error, TimedOut after `timeout_s`, or WorkerLost when it died or spoke garbage.
     """
-    where = f"worker of {job['contender']}"
-    counts = dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), str(threads)
-    )
-    with tempfile.TemporaryFile() as log:
+    with Worker(command, job, threads=threads, timeout_s=timeout_s, heard=heard, crew=crew) as worker:
+        return worker.finish()
+
+
+class Worker:
+    """A worker that is alive: it can be waited for, asked, paused and let go on. Leaving the context ends it.
+
+    Each wait raises the worker's own error, TimedOut after `timeout_s`, or WorkerLost when it died or spoke garbage.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        job: Mapping[str, Any],
+        *,
+        threads: int,
+        timeout_s: float,
+        heard: Heard = lambda _: None,
+        crew: Crew | None = None,
+    ) -> None:
+        self._where, self._timeout_s, self._heard = f"worker of {job['contender']}", timeout_s, heard
+        self._events: dict[str, dict[str, Any]] = {}
+        self._pending, self._received, self._ended = b"", 0, False
+        counts = dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), str(threads)
+        )
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the worker lives
         # before the start: a parent held up right after it would make the phase "spawn" too short, even negative
-        killed_before = oom_kills(Tree())
+        self._killed_before = oom_kills(Tree())
         spawned_ns = time.perf_counter_ns()
         try:
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 command.argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=self._log,
                 # nothing may wake up in a timed block to report to its maker, in whichever engine
                 env={**command.environment, **counts, "ORT_DISABLE_TELEMETRY": "1"},
                 start_new_session=True,  # Ctrl-C reaches us alone, and the whole group can be ended
             )
         except OSError as problem:
-            raise WorkerLost(f"it can't be started: {problem.strerror}", where, f"try: {command.argv[0]}") from problem
+            self._log.close()
+            what = f"it can't be started: {problem.strerror}"
+            raise WorkerLost(what, self._where, f"try: {command.argv[0]}") from problem
         try:
             if crew is not None:
-                crew.add(process)
-            assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are PIPE
-            line = json.dumps({**job, "spawned_ns": spawned_ns}) + "\n"
-            with contextlib.suppress(BrokenPipeError):  # a worker that died at once is told about below
-                process.stdin.write(line.encode())
-                process.stdin.flush()
-            events = {}
-            for event in _read_events(process.stdout, timeout_s, where, log):
-                events[str(event["event"])] = event
-                heard(event)
-            status = process.wait(timeout=LEAVE_S)
-            if status != 0 or "end" not in events:
-                raise _lost(status, where, _tail(log), oom_killed=oom_kills(Tree()) > killed_before)
+                crew.add(self._process)
+            self._send({**job, "spawned_ns": spawned_ns})
+        except BaseException:
+            self.end()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def wait_for(self, name: str) -> bool:
+        """Wait until it tells this event; return False when it leaves in order without."""
+        self._events.pop(name, None)
+        self._read(name)
+        if name in self._events:
+            return True
+        self._leave()
+        return False
+
+    def ask(self, name: str) -> bool:
+        """Let it take the step that it waits for, and wait for the event that tells of it."""
+        self._send({})
+        return self.wait_for(name)
+
+    def finish(self) -> dict[str, dict[str, Any]]:
+        """Wait until it has left, and return all that it told, the last of each event."""
+        self._read(None)
+        self._leave()
+        return self._events
+
+    def pause(self) -> None:
+        """Stop it and all that it started: an engine's threads may spin long after a call, on the next one's CPU.
+
+        Returns when all its threads stand still.
+        """
+        self._signal(signal.SIGSTOP)
+        if hasattr(os, "waitid"):  # not on macOS, where the signal has to do
+            # left to be waited for: that it has died instead is told where it is asked again
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """End it, whatever it is doing."""
+        _end(self._process)
+        self._log.close()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - a PIPE
+        with contextlib.suppress(BrokenPipeError):  # a worker that died is told about when its events are read
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def _read(self, until: str | None) -> None:
+        """Read events until one of this name has come, or the worker says no more."""
+        stdout, where = self._process.stdout, self._where
+        assert stdout is not None  # noqa: S101 - a PIPE
+        deadline = time.monotonic() + self._timeout_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            while not self._ended and until not in self._events:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise TimedOut(f"no answer within {self._timeout_s:.0f} s", where, _tail(self._log))
+                chunk = os.read(stdout.fileno(), 1 << 16)
+                self._ended = not chunk
+                if self._ended and self._pending:
+                    raise WorkerLost(f"it ended within a line: {self._pending[:80]!r}", where, _tail(self._log))
+                self._received += len(chunk)
+                if self._received > MAX_ANSWER_BYTES:
+                    raise WorkerLost("it sends without end", where, _tail(self._log))
+                *lines, self._pending = (self._pending + chunk).split(b"\n")
+                for line in lines:
+                    event = _parse(line, where, self._log)
+                    if event.get("kind") == "edge-error":
+                        raise from_document(event)
+                    self._events[str(event["event"])] = event
+                    self._heard(event)
+
+    def _leave(self) -> None:
+        """Wait for the end of a worker that says no more; raise unless it left in order."""
+        try:
+            status = self._process.wait(timeout=LEAVE_S)
         except subprocess.TimeoutExpired as problem:
-            raise WorkerLost("it said its end and did not leave", where, _tail(log)) from problem
-        finally:
-            _end(process)
-    return events
-
-
-def _read_events(stdout: IO[bytes], timeout_s: float, where: str, log: IO[bytes]) -> Iterator[dict[str, Any]]:
-    pending, received, deadline = b"", 0, time.monotonic() + timeout_s
-    with selectors.DefaultSelector() as selector:
-        selector.register(stdout, selectors.EVENT_READ)
-        while True:
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise TimedOut(f"no answer within {timeout_s:.0f} s", where, _tail(log))
-            chunk = os.read(stdout.fileno(), 1 << 16)
-            if not chunk:
-                if pending:
-                    raise WorkerLost(f"it ended within a line: {pending[:80]!r}", where, _tail(log))
-                return
-            received += len(chunk)
-            if received > MAX_ANSWER_BYTES:
-                raise WorkerLost("it sends without end", where, _tail(log))
-            *lines, pending = (pending + chunk).split(b"\n")
-            for line in lines:
-                event = _parse(line, where, log)
-                if event.get("kind") == "edge-error":
-                    raise from_document(event)
-                yield event
+            raise WorkerLost("it said its end and did not leave", self._where, _tail(self._log)) from problem
+        if status != 0 or "end" not in self._events:
+            killed = oom_kills(Tree()) > self._killed_before
+            raise _lost(status, self._where, _tail(self._log), oom_killed=killed)
 
 
 def _parse(line: bytes, where: str, log: IO[bytes]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_runtime.array_shapes import array_shapes
 from edge_runtime.artifact import case_shapes
-from edge_runtime.launch import Crew, Heard, run_worker
+from edge_runtime.launch import Crew, Heard, Worker, run_worker
 from edge_runtime.plan import LAUNCH_TIMEOUT_S, SEED, Entry, Plan
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -41,8 +41,18 @@ class Launcher:
         kind: of job, see `worker`.   more: what this job has besides, or otherwise than the plan says; "seed" draws
         what is random in it.   heard, crew: as of `launch.run_worker`. Raises what that raises.
         """
+        job = self._job(entry, kind, more)
+        threads = self._plan.threads
+        return run_worker(entry.command, job, threads=threads, timeout_s=timeout_s, heard=heard, crew=crew)
+
+    def start(self, entry: Entry, kind: str, more: Mapping[str, Any] = NOTHING) -> Worker:
+        """Start one worker of an entry that stays alive until it is asked to go on; as `launch` otherwise."""
+        job = self._job(entry, kind, more)
+        return Worker(entry.command, job, threads=self._plan.threads, timeout_s=LAUNCH_TIMEOUT_S)
+
+    def _job(self, entry: Entry, kind: str, more: Mapping[str, Any]) -> dict[str, Any]:
         plan, other = self._plan, dict(more)
-        job = {
+        return {
             "kind": kind,
             "contender": entry.contender,
             "artifact": str(entry.artifact.path.resolve()),
@@ -62,7 +72,6 @@ class Launcher:
             },
             **other,
         }
-        return run_worker(entry.command, job, threads=plan.threads, timeout_s=timeout_s, heard=heard, crew=crew)
 
     def launch_at_once(
         self, entry: Entry, kind: str, count: int, more: Mapping[str, Any] = NOTHING

@@ -42,9 +42,9 @@ class Entry:
 class Plan:
     """How a run is taken. rounds: how many, or None to go on until the precision is reached.
 
-    budget_s: no round is begun that would pass it.   precision: the half-width of every p50's interval, as a share,
-    at which an open-ended run stops.   margin: differences up to it count as none.   noise_floor: what the machine's
-    calibration found, for the record.   energy_s: where the machine has a
+    budget_s: no round is begun that would pass it.   precision: the half-width, as a share, of the interval of every
+    speed-up (of the p50 where one is alone) at which an open-ended run stops.   margin: differences up to it count as
+    none.   noise_floor: what the machine's calibration found, for the record.   energy_s: where the machine has a
     meter, end with a launch of each contender that rests for so long, and calls for so long, beyond the budget; None
     measures no energy, `energy.INTERVAL_S` is long enough for every meter.   fit: also find the smallest memory limit
     under which each contender runs, beyond the budget too; fit_bytes: only try this one.   confirm: whether a

@@ -1,7 +1,7 @@
 """A measurement under way: memory first, then rounds of blocks, then energy; each launch kept as soon as it is there.
 
-One process is alive at a time. A worker that is lost is told in the record, and costs a round of one contender at most
-twice before that contender leaves the race.
+One process runs at a time; in rounds of several contenders the others are stopped (`lockstep`). A worker that is lost
+is told in the record, and costs a round of one contender at most twice before that contender leaves the race.
 """
 
 import sys
@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime import confirmation, processors, remarks, takeup, thermal_gate, told, validity
+from edge_runtime import confirmation, lockstep, processors, remarks, takeup, thermal_gate, told, validity
 from edge_runtime.environment import available_cpus, machine
-from edge_runtime.errors import BoardError, Unsupported, UnsupportedSystem, Unwritable
+from edge_runtime.errors import BoardError, EdgeError, Unsupported, UnsupportedSystem, Unwritable
 from edge_runtime.further import Further
-from edge_runtime.launch import Heard
+from edge_runtime.launch import Heard, Worker
 from edge_runtime.launcher import NOTHING, Launcher
 from edge_runtime.limits import limits
 from edge_runtime.measured import MeasuredContender, failure_of
@@ -171,19 +171,62 @@ class Race:
         leaving: set[str] = set()
         batches: tuple[int | None, ...] = self._plan.scenario.batches or (None,)
         for place, batch in enumerate(batches):
-            for order, index in enumerate(turning_order(len(self._timed), self._next + place)):
-                entry = self._timed[index]
-                if entry.name not in leaving and not self._measure_block(entry, order, batch):
-                    leaving.add(entry.name)
-                self._save()
+            order = [self._timed[index] for index in turning_order(len(self._timed), self._next + place)]
+            entries = [entry for entry in order if entry.name not in leaving]
+            leaving |= (
+                self._blocks_in_turns(entries, batch) if self._takes_turns(entries) else self._blocks(entries, batch)
+            )
         self._rounds, self._next = {*self._rounds, self._next}, self._next + 1
         self._timed = [entry for entry in self._timed if entry.name not in leaving]
 
-    def _measure_block(self, entry: Entry, order: int, batch: int | None) -> bool:
-        """Time one contender in the present round; return whether it stays in the race."""
-        self._cool_down(entry)
-        events_of_all = self._events_of_block(entry, order, batch)
-        if events_of_all is None or not self._is_right(entry, events_of_all):
+    def _takes_turns(self, entries: Sequence[Entry]) -> bool:
+        """Return whether the blocks of a round are taken piece by piece, in turns (`lockstep`)."""
+        if len(entries) < 2 or self._plan.block.slices < 2 or not self._plan.scenario.closed_loop:  # noqa: PLR2004 - several
+            return False
+        trouble = lockstep.too_large([entry.name for entry in entries], self._memory, Tree(self._root))
+        if trouble and trouble not in self._troubles:
+            self._troubles.append(trouble)
+        return not trouble
+
+    def _blocks(self, entries: Sequence[Entry], batch: int | None) -> set[str]:
+        """Time the entries one after the other; return who leaves the race."""
+        leaving = set()
+        for order, entry in enumerate(entries):
+            self._cool_down(entry)
+            events_of_all = self._events_of_block(entry, order, batch)
+            if events_of_all is None or not self._kept(entry, events_of_all, order, batch):
+                leaving.add(entry.name)
+            self._save()
+        return leaving
+
+    def _blocks_in_turns(self, entries: Sequence[Entry], batch: int | None) -> set[str]:
+        """Time the entries piece by piece, in turns; return who leaves the race."""
+        self._cool_down(entries[0])
+        job = {"seed": self._next, "batch": batch, "lockstep": True}
+
+        def start(entry: Entry) -> Worker:
+            self._tell(entry, "time", self._next)
+            return self._launcher.start(entry, "time", job)
+
+        def on_loss(entry: Entry, error: EdgeError) -> None:
+            order = entries.index(entry)
+            self._launches.append(told.loss(entry.name, error, round_index=self._next, order=order, batch=batch))
+
+        found, lost = lockstep.in_lockstep(entries, start, self._plan.block.slices, on_loss=on_loss)
+        if lost and not found and not self.has_measured:
+            raise next(iter(lost.values()))
+        self._troubles += [self._left(name, error) for name, error in lost.items()]
+        wrong = {
+            entry.name
+            for order, entry in enumerate(entries)
+            if entry.name in found and not self._kept(entry, [found[entry.name]], order, batch)
+        }
+        self._save()
+        return wrong | set(lost)
+
+    def _kept(self, entry: Entry, events_of_all: Sequence[told.Events], order: int, batch: int | None) -> bool:
+        """Keep what the workers of one contender told of their blocks; return whether they answered right."""
+        if not self._is_right(entry, events_of_all):
             return False
         for number, events in enumerate(events_of_all):
             if self._earlier is not None:
@@ -229,8 +272,11 @@ class Race:
                 if attempt == ATTEMPTS:
                     if not self.has_measured:
                         raise
-                    self._troubles.append(f"{entry.name} left the race in round {self._next + 1}: {error}")
+                    self._troubles.append(self._left(entry.name, error))
         return None
+
+    def _left(self, name: str, error: EdgeError) -> str:
+        return f"{name} left the race in round {self._next + 1}: {error}"
 
     def reason_to_stop(self) -> str | None:
         """Return why no further round is begun, or None."""

@@ -156,7 +156,7 @@ def parse(text: str | bytes, *, where: str) -> Record:
         for part in contenders:
             measured.upgrade_from_2(part)
     if written < 4:  # noqa: PLR2004 - as above
-        _upgrade_from_3(fields, config)
+        _upgrade_from_3(fields, config, launches)
     record = Record(
         created=fields.string("created", limit=40),
         command=fields.strings("command", limit=1000),
@@ -204,8 +204,10 @@ def _upgrade_from_2(config: decode.Fields, launches: Iterable[decode.Fields]) ->
             launch.supply(key, None)
 
 
-def _upgrade_from_3(fields: decode.Fields, config: decode.Fields) -> None:
-    """Add what schema 4 brought: measurements beside the rounds, of which there were none."""
+def _upgrade_from_3(fields: decode.Fields, config: decode.Fields, launches: Iterable[decode.Fields]) -> None:
+    """Add what schema 4 brought: measurements beside the rounds, and blocks in pieces, of which there were none."""
+    for launch in launches:
+        launch.supply("slices", [])
     config.supply("inputs", 1)
     for key in ("starts", "fits", "operators", "sustained"):
         fields.supply(key, [])

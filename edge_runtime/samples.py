@@ -6,6 +6,7 @@ A record is made of these (`record`). From files and from workers alike they are
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from dataclasses import fields as fields_of
+from itertools import accumulate, pairwise
 from typing import Any
 
 from edge_runtime import decode
@@ -18,6 +19,7 @@ MAX_SAMPLES = 1_000_000
 POINTS = ("base", "loaded", "first", "steady")
 TERMS = ("batch", "rate_per_s", "worker", "proportional_bytes")  # of launches in other scenarios than single
 SINCE_3 = (*TERMS, "probe_before_ns", "probe_after_ns")  # keys of a launch that schema 3 brought
+MAX_SLICES = 10_000
 # of `Conditions`: whatever is a count, a time or a size
 COUNTS = tuple(
     one.name
@@ -38,8 +40,9 @@ class Launch:
     there are too few to tell. Both are `warmup.judge`'s, kept so that a record shows what its figures leave out.
     batch: the size, in the scenario offline.   rate_per_s: the largest that met the target, in the scenario server, 0
     where none did.   worker: which of the processes at once, in the scenario multi, and proportional_bytes: its Pss
-    after the block.   probe_before_ns, probe_after_ns: what a fixed piece of work took around the block
-    (`spin_probe`).
+    after the block.   slices: how many samples each piece of the block has, where all contenders of a round took turns
+    piece by piece; empty where the block was taken in one.   probe_before_ns, probe_after_ns: what a fixed piece of
+    work took around the block (`spin_probe`).
     """
 
     contender: str
@@ -61,11 +64,18 @@ class Launch:
     proportional_bytes: int | None = None
     probe_before_ns: int | None = None
     probe_after_ns: int | None = None
+    slices: tuple[int, ...] = ()
 
     @property
     def steady_ns(self) -> tuple[int, ...]:
         """The samples after the warm-up: what every figure of latency is computed from."""
         return self.block_ns[self.cut or 0 :]
+
+    @property
+    def pieces(self) -> tuple[tuple[int, ...], ...]:
+        """The samples of a block taken in several pieces, piece by piece; what of them was warm-up is among them."""
+        ends = tuple(accumulate(self.slices))
+        return tuple(self.block_ns[begin:end] for begin, end in pairwise((0, *ends)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +144,7 @@ def read_launch(fields: decode.Fields) -> Launch:
         proportional_bytes=fields.optional("proportional_bytes", fields.integer),
         probe_before_ns=fields.optional("probe_before_ns", lambda key: fields.integer(key, low=1)),
         probe_after_ns=fields.optional("probe_after_ns", lambda key: fields.integer(key, low=1)),
+        slices=fields.integers("slices", limit=MAX_SLICES, low=1),
     )
     for part in (phases, environment, fields):
         part.finish()
@@ -214,4 +225,5 @@ def launch_document(launch: Launch) -> dict[str, Any]:
         "valid": launch.valid,
         "reasons": list(launch.reasons),
         **{name: getattr(launch, name) for name in SINCE_3},
+        "slices": list(launch.slices),
     }

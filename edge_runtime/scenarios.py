@@ -8,7 +8,7 @@ processes at once. The names are MLPerf's (loadgen), periodic is ours.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 
 from edge_runtime.errors import UsageError
 from edge_runtime.manifest import Port
@@ -56,6 +56,11 @@ class Scenario:
         if self.workers is not None and not 1 <= self.workers <= MAX_WORKERS:
             raise UsageError(f"{self.workers} workers", "--workers", f"ask for 1 to {MAX_WORKERS}")
 
+    @property
+    def closed_loop(self) -> bool:
+        """Whether one process calls as fast as it can, so that its block can be taken piece by piece."""
+        return self.rate_per_s is None and self.target_ns is None and self.workers is None
+
 
 SINGLE = Scenario()
 
@@ -85,6 +90,32 @@ def round_figures(launches: Sequence[Launch]) -> dict[int, float]:
     for launch in launches:
         rounds.setdefault(launch.round, []).append(launch)
     return {index: value for index, of_round in rounds.items() if (value := _figure(of_round)) is not None}
+
+
+def paired_logs(slow: Sequence[Launch], fast: Sequence[Launch]) -> dict[int, float]:
+    """Return for each round that both contenders have the logarithm of slow's time over fast's.
+
+    Of blocks that took turns piece by piece: the median over pieces of the logarithm of the ratio of their medians,
+    each of two neighbours in time; what disturbs a few pieces, or a beginning, moves it little. Of other blocks: of
+    what the rounds are judged by (`round_figures`).
+    """
+    figures, others = round_figures(slow), round_figures(fast)
+    pieces, other_pieces = _pieces(slow), _pieces(fast)
+    found = {}
+    for index in sorted(figures.keys() & others.keys()):
+        these, those = pieces.get(index, ()), other_pieces.get(index, ())
+        if these and len(these) == len(those):
+            found[index] = median(
+                math.log(percentile(one, 50) / percentile(other, 50)) for one, other in zip(these, those, strict=True)
+            )
+        else:
+            found[index] = math.log(figures[index] / others[index])
+    return found
+
+
+def _pieces(launches: Sequence[Launch]) -> dict[int, tuple[tuple[int, ...], ...]]:
+    """Return each round's block piece by piece; none where batches had several sizes, which weren't timed together."""
+    return {one.round: one.pieces for one in launches if one.batch is None and one.worker is None}
 
 
 def best_batch(launches: Sequence[Launch]) -> int | None:

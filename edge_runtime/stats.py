@@ -107,15 +107,23 @@ def half_width(values: Sequence[float]) -> float:
 
 
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
-    """Return the ratio of two contenders measured in the same rounds, with its interval.
+    """Return the ratio of two contenders measured in the same rounds, with its interval (`ratio_of_logs`).
 
-    Round r gives ``log(numerators[r] / denominators[r])``; the ratio is the exponential of their mean, the limits
-    those of a t interval with one degree of freedom less than rounds. What drifts slowly hits both contenders of a
-    round alike and cancels.
+    Raises UsageError when there isn't one value a round for each.
     """
     if len(numerators) != len(denominators):
         raise UsageError("rounds are not paired", "stats.paired_ratio", "give one value a round for each contender")
-    return launch_interval([one / other for one, other in zip(numerators, denominators, strict=True)])
+    return ratio_of_logs([math.log(one / other) for one, other in zip(numerators, denominators, strict=True)])
+
+
+def ratio_of_logs(logs: Sequence[float]) -> Interval:
+    """Return the ratio of two contenders measured in the same rounds, with its interval.
+
+    logs: of each round, the logarithm of one's time over the other's, at least one. The ratio is the exponential of
+    their mean, the limits those of a t interval with one degree of freedom less than rounds. What drifts slowly hits
+    both contenders of a round alike and cancels.
+    """
+    return launch_interval([math.exp(one) for one in logs])
 
 
 def unpaired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:

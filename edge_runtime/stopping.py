@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from edge_runtime import stats, validity
 from edge_runtime.plan import MAX_ROUNDS, MIN_ROUNDS, Plan
 from edge_runtime.samples import Launch
-from edge_runtime.scenarios import round_figures
+from edge_runtime.scenarios import paired_logs, round_figures
 from edge_runtime.stats import Interval
 
 
@@ -75,7 +75,7 @@ class Standing:
         wanted = self.most
         if self.plan.rounds is None and self.confirming_from is None:
             # an interval narrows with the root of the rounds
-            worst = max((stats.half_share(self.estimate(name)) for name in self.names), default=0.0)
+            worst = self._worst()
             needed = MAX_ROUNDS if worst == math.inf else math.ceil(self.kept * (worst / self.plan.precision) ** 2)
             wanted = min(max(needed, MIN_ROUNDS), MAX_ROUNDS)
         rounds_s = max(0, wanted - self.kept) * sum(self.round_s) / len(self.round_s)
@@ -85,4 +85,19 @@ class Standing:
         return set(self.rounds) - validity.dropped_rounds(self.launches)
 
     def _precise(self) -> bool:
-        return all(stats.half_share(self.estimate(name)) <= self.plan.precision for name in self.names)
+        return self._worst() <= self.plan.precision
+
+    def _worst(self) -> float:
+        """Return the widest half-width as a share: of the ratios to the first contender, or of one's own, if alone.
+
+        A ratio is what a comparison is made for; on a machine that changes its speed, it is known long before each
+        contender's own time is, which then says most of the machine.
+        """
+        if not self.names:
+            return 0.0
+        first, *others = self.names
+        if not others:
+            return stats.half_share(self.estimate(first))
+        of = {name: [one for one in validity.counted(self.launches) if one.contender == name] for name in self.names}
+        logs = [list(paired_logs(of[name], of[first]).values()) for name in others]
+        return max(stats.half_share(stats.ratio_of_logs(one)) if one else math.inf for one in logs)

@@ -4,7 +4,6 @@ The launch is the sample: an estimate is the geometric mean over launches of the
 t interval over launches. Contenders are compared round by round.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean, pstdev
@@ -16,7 +15,7 @@ from edge_runtime.measured import MeasuredContender
 from edge_runtime.memory_use import MemoryUse, memory_use
 from edge_runtime.record import Record
 from edge_runtime.samples import EnergyLaunch
-from edge_runtime.scenarios import best_batch, round_figures
+from edge_runtime.scenarios import best_batch, paired_logs, round_figures
 from edge_runtime.stats import (
     Interval,
     discoveries,
@@ -24,8 +23,8 @@ from edge_runtime.stats import (
     least_samples,
     mean_p,
     order_interval,
-    paired_ratio,
     percentile,
+    ratio_of_logs,
     rounds_needed,
     signed_rank_p,
     supports,
@@ -116,7 +115,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A contender against a baseline. speedup: baseline's p50 over the contender's, above 1 is faster.
+    """A contender against a baseline. speedup: baseline's time over the contender's (`scenarios.paired_logs`).
 
     p_value: two-sided, of Student's t over rounds.   signed_rank_p: Wilcoxon's, shown and never gating.
     rounds_needed: about how many rounds would settle an inconclusive verdict. None where rounds are too few to say.
@@ -165,21 +164,19 @@ def compare(record: Record, *, baseline: str, contender: str) -> Comparison:
     """
     wrong = any(other.answers.agree is False for other in record.contenders if other.name in {baseline, contender})
     wrong = wrong or validity.is_unfit(record.launches)
-    slow, fast = (round_figures(record.launches_of(name)) for name in (baseline, contender))
-    rounds = sorted(slow.keys() & fast.keys())
+    logs = list(paired_logs(record.launches_of(baseline), record.launches_of(contender)).values())
     if wrong:
-        return Comparison(baseline=baseline, contender=contender, speedup=None, rounds=len(rounds), verdict="invalid")
-    if not rounds:
+        return Comparison(baseline=baseline, contender=contender, speedup=None, rounds=len(logs), verdict="invalid")
+    if not logs:
         return Comparison(baseline=baseline, contender=contender, speedup=None, rounds=0, verdict="inconclusive")
-    speedup = paired_ratio([slow[r] for r in rounds], [fast[r] for r in rounds])
+    speedup = ratio_of_logs(logs)
     judged = verdict(speedup, margin=record.config.margin)
-    logs = [math.log(slow[r] / fast[r]) for r in rounds]
-    enough = len(rounds) > 1
+    enough = len(logs) > 1
     return Comparison(
         baseline=baseline,
         contender=contender,
         speedup=speedup,
-        rounds=len(rounds),
+        rounds=len(logs),
         verdict=judged,
         p_value=mean_p(logs) if enough else None,
         signed_rank_p=signed_rank_p(logs) if enough and len(logs) <= MAX_EXACT else None,

@@ -5,9 +5,10 @@ was made before, so that turns cost a sample nothing, with one input and with ma
 """
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_runtime import warmup
 from edge_runtime.errors import UnsupportedSystem, UsageError
@@ -17,6 +18,7 @@ Step = Callable[[], object]
 
 # Reading the clock twice costs about 0.1 us; in a sample of 20 us that is half a per cent.
 GROUP_NS = 20_000
+SETTLE_NS = 5_000_000  # what refilling caches and waking threads may take after a pause, uncounted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,7 @@ class BlockPlan:
 
     Warm up for at least `warmup_s` seconds and `warmup_calls` calls; then sample until `block_s` have passed and
     `min_samples` are there, or until `max_samples` are. A block whose level changes late is taken as long again, once.
+    slices: in how many pieces it is taken, where contenders take turns within a round.
     """
 
     warmup_s: float = 0.5
@@ -32,6 +35,7 @@ class BlockPlan:
     block_s: float = 1.0
     min_samples: int = 40
     max_samples: int = 2000
+    slices: int = 40
 
     def __post_init__(self) -> None:
         """Refuse a plan that would measure nothing."""
@@ -40,10 +44,18 @@ class BlockPlan:
             or self.warmup_calls < 1
             or self.block_s < 0
             or not 1 <= self.min_samples <= self.max_samples
+            or self.slices < 1
         ):
             raise UsageError(
                 f"a block of {self}", "timing.BlockPlan", "ask for at least one warm-up call and one sample"
             )
+
+    @property
+    def one_slice(self) -> "BlockPlan":
+        """The plan of one piece of the block."""
+        least = math.ceil(self.min_samples / self.slices)
+        most = max(least, self.max_samples // self.slices)
+        return replace(self, block_s=self.block_s / self.slices, min_samples=least, max_samples=most, slices=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +64,13 @@ class Block:
 
     Calls of a few microseconds are timed in groups of `calls_per_sample`, and a value is the group's time divided
     by it. The warm-up is kept: whether it was long enough is judged from it, afterwards.
+    slices: how many samples each piece has; empty of a block in one piece.
     """
 
     warmup_ns: tuple[int, ...]
     block_ns: tuple[int, ...]
     calls_per_sample: int
+    slices: tuple[int, ...] = ()
 
 
 def take_block(
@@ -81,6 +95,35 @@ def take_block(
     if extend and warmup.ends_late(samples):
         samples += _sampled(turns, group, plan, clock)
     return Block(warmup_ns=spent_ns, block_ns=tuple(samples), calls_per_sample=group)
+
+
+class SlicedBlock:
+    """A block in pieces, with pauses between them in which others are timed; warmed up when it is made."""
+
+    def __init__(self, steps: Sequence[Step], plan: BlockPlan, *, clock: Clock = time.perf_counter_ns) -> None:
+        self._turns, self._plan, self._clock = itertools.cycle(steps), plan.one_slice, clock
+        self._warmup, self._group = warm_up(self._turns, plan, clock=clock)
+        self._samples: list[int] = []
+        self._slices: list[int] = []
+
+    def take_slice(self) -> None:
+        """Sample one piece, after calls that are not counted: after a pause the first find cold caches."""
+        begin = self._clock()
+        if min(self._warmup) < SETTLE_NS:  # longer calls fill their caches within themselves
+            while self._clock() - begin < SETTLE_NS:
+                next(self._turns)()
+        taken = _sampled(self._turns, self._group, self._plan, self._clock)
+        self._samples += taken
+        self._slices.append(len(taken))
+
+    def block(self) -> Block:
+        """Return what was taken so far."""
+        return Block(
+            warmup_ns=self._warmup,
+            block_ns=tuple(self._samples),
+            calls_per_sample=self._group,
+            slices=tuple(self._slices),
+        )
 
 
 def _sampled(turns: Iterator[Step], group: int, plan: BlockPlan, clock: Clock) -> list[int]:

@@ -3,8 +3,8 @@
 With such a launch its whole round falls, for every contender: of a pair of which one was disturbed, nothing can be said
 of the other. Samples and evidence stay in the record, with the reasons.
 
-Launches are judged together, and anew with each round: how slow a probe was shows only against the others of its run.
-The rules for one block are `fitness.spoiling`'s.
+The rules for one block are `fitness.spoiling`'s. A slow spin probe is no such rule: on a shared machine it comes and
+goes all the time, and contenders that take turns piece by piece (`lockstep`) suffer it alike; it is a remark.
 """
 
 from collections.abc import Sequence
@@ -69,12 +69,13 @@ def told(launches: Sequence[Launch]) -> tuple[str, ...]:
 
 def _findings(launches: Sequence[Launch]) -> list[list[Finding]]:
     """Return for each launch what leaves nothing to be learned from it."""
-    # processes at once disturb each other's probes: that is what is asked there
-    alone = [one for one in launches if one.worker is None]
+    # processes at once disturb each other's probes, which is what is asked there; those that take turns piece by piece
+    # suffer the same, and a comparison stands
+    alone = [one for one in launches if one.worker is None and not one.slices]
     probes = [ns for one in alone for ns in (one.probe_before_ns, one.probe_after_ns) if ns is not None]
     return [
         fitness.spoiling(one.before, one.after)
-        + (fitness.of_probe(one.probe_before_ns, one.probe_after_ns, probes) if one.worker is None else [])
+        + (fitness.of_probe(one.probe_before_ns, one.probe_after_ns, probes) if one in alone else [])
         for one in launches
     ]
 

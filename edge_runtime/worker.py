@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,8 +63,10 @@ def main() -> int:
     send = _private_stdout()
     try:
         job = json.loads(sys.stdin.buffer.readline(MAX_JOB_BYTES))
-        threading.Thread(target=_leave_when_alone, daemon=True).start()
-        _run(job, started_ns, send)
+        # what comes after the job: a line for each step that this worker waits for
+        lines: SimpleQueue[None] = SimpleQueue()
+        threading.Thread(target=_leave_when_alone, args=(lines,), daemon=True).start()
+        _run(job, started_ns, send, lines.get)
     except EdgeError as error:
         send(to_document(error))
         return error.exit_code
@@ -75,7 +78,7 @@ def main() -> int:
     return 0
 
 
-def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
+def _run(job: dict[str, Any], started_ns: int, send: Send, asked: Callable[[], object]) -> None:
     if job["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job["cpus"])  # before any import: thread pools copy the mask when they start
     send({"event": "hello", "protocol": PROTOCOL, "pid": os.getpid()})
@@ -122,9 +125,9 @@ def _run(job: dict[str, Any], started_ns: int, send: Send) -> None:
     # read one by one, so that none stands in memory while it is measured
     cases = artifact.golden(artifact.variant(job["variant"]))
     sizes = {name: array.shape for name, array in inputs[0].items()}
-    asked = _of_sizes(cases, sizes) if getattr(contender, "fixed_sizes", False) else cases
-    if _answers_agree(contender, asked, send):  # else never timed
-        for event in _events(steps, job, points, resettable=resettable):
+    cases = _of_sizes(cases, sizes) if getattr(contender, "fixed_sizes", False) else cases
+    if _answers_agree(contender, cases, send):  # else never timed
+        for event in _events(steps, job, points, asked, resettable=resettable):
             send(event)
         if job["kind"] == "profile":
             from edge_runtime import kernel_runs  # noqa: PLC0415 - as above
@@ -208,7 +211,12 @@ def _of_sizes(cases: "Iterator[OpenedCase]", sizes: Mapping[str, tuple[int, ...]
 
 
 def _events(
-    steps: Sequence[Step], job: dict[str, Any], points: Mapping[str, sensors.Memory], *, resettable: bool
+    steps: Sequence[Step],
+    job: dict[str, Any],
+    points: Mapping[str, sensors.Memory],
+    asked: Callable[[], object],
+    *,
+    resettable: bool,
 ) -> Iterator[dict[str, Any]]:
     """Do what this kind of job is for, and yield what there is to tell of it."""
     if job["kind"] == "memory":
@@ -223,10 +231,13 @@ def _events(
         _keep_collector_out()
         yield from ({"event": "window", **asdict(window)} for window in sustaining.of_job(steps, job))
     else:
-        from edge_runtime.timed_block import timed_block  # noqa: PLC0415 - as above
+        from edge_runtime.timed_block import timed_block, timed_slices  # noqa: PLC0415 - as above
 
         _keep_collector_out()
-        yield timed_block(steps, job)
+        if job.get("lockstep"):
+            yield from timed_slices(steps, job, asked)
+        else:
+            yield timed_block(steps, job)
 
 
 def _keep_collector_out() -> None:
@@ -284,9 +295,10 @@ def _private_stdout() -> Send:
     return send
 
 
-def _leave_when_alone() -> None:
-    while os.read(0, 4096):
-        pass
+def _leave_when_alone(lines: "SimpleQueue[None]") -> None:
+    while told := os.read(0, 4096):
+        for _ in range(told.count(b"\n")):
+            lines.put(None)
     os._exit(1)
 
 

@@ -3,7 +3,8 @@
 options: p50 (nanoseconds, one for each round, comma-separated; the last repeats), levels (instead: "1300x60,1000x240",
 how many samples of each), rate (of the scenario server, one for each round), wrong ("memory" or "time": where it
 answers wrongly), lost (the blocks in which it is killed, from 0, comma-separated), skip and die (the kind of launch in
-which it says that it can't run here, or is killed), wrong_from and die_from (the first launch of that kind), layout
+which it says that it can't run here, or is killed), look (write the states of the parent's other children into the
+ledger in each slice), wrong_from and die_from (the first launch of that kind), layout
 (its configuration), faults (the blocks in which a page comes from disk, from 0), probes and temperatures (around each
 block, comma-separated; the last repeats), hang (the block in which it never answers), ledger (a file that notes begin
 and end, so that a test can see that one process lives at a time), windows (how many a sustained run tells), sustained
@@ -48,6 +49,13 @@ def send(event: str, **told: object) -> None:
     sys.stdout.write(json.dumps({"event": event, **told}) + "\n")
 
 
+def siblings() -> str:
+    """Return the states of this parent's other children, one letter each."""
+    children = Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read_text().split()
+    stats = [Path(f"/proc/{child}/stat").read_text() for child in children if int(child) != os.getpid()]
+    return "".join(stat.rpartition(")")[2].split()[0] for stat in stats)
+
+
 send("hello", protocol=1)
 if options.get("skip") == job["kind"]:
     error = {"code": "UnsupportedModel", "exit": 5, "what": "no operator Foo", "where": "it", "hint": "leave it out"}
@@ -70,7 +78,7 @@ if not wrong and job["kind"] == "time":
     if "levels" in options:
         levels = [level.split("x") for level in options["levels"].split(",")]
         samples = [int(ns) for ns, count in levels for _ in range(int(count))]
-    block = {"warmup_ns": [9], "block_ns": samples, "calls_per_sample": 1}
+    block = {"warmup_ns": [9], "calls_per_sample": 1}
     told: dict[str, object] = {
         "probe_before_ns": of_turn("probes"),
         "probe_after_ns": of_turn("probes"),
@@ -82,13 +90,29 @@ if not wrong and job["kind"] == "time":
     if job.get("batch") is not None:
         # a call costs 500 and every sample 500 more, until memory runs short above 4
         cost = 500 + 500 * job["batch"] * (3 if job["batch"] > 4 else 1)
-        block["block_ns"] = [cost - 1, cost, cost + 1]
+        samples = [cost - 1, cost, cost + 1]
     if str(turn) in options.get("hang", "").split(","):
         time.sleep(60)
     conditions["temperature_millicelsius"] = of_turn("temperatures")
     faults = {"major_faults": 7 + (str(turn) in options.get("faults", "").split(","))}
     environment = {"before": {**conditions, "major_faults": 7}, "after": {**conditions, **faults}}
-    send("timing", **block, **told, environment=environment)
+    slices: list[int] = []
+    if job.get("lockstep"):
+        send("ready")
+        sys.stdout.flush()
+        count = job["block"]["slices"]
+        for _ in range(count):
+            sys.stdin.readline()
+            with ledger.open("a") as lines:
+                lines.write(f"slice {options['name']}\n")
+                if "look" in options:
+                    lines.write(f"others {siblings()}\n")
+            slices.append(len(samples))
+            send("slice")
+            sys.stdout.flush()
+        sys.stdin.readline()
+        samples *= count
+    send("timing", block_ns=samples, slices=slices, **block, **told, environment=environment)
 elif not wrong and job["kind"] == "sustained":
     terms = job["sustained"]
     for index in range(int(options.get("windows", "3"))):

@@ -89,6 +89,8 @@ def without_schema_4() -> dict[str, Any]:
     for key in NEW_IN_4:
         del old[key]
     del old["config"]["inputs"]
+    for launch in old["launches"]:
+        del launch["slices"]
     return old
 
 

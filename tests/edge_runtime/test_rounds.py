@@ -76,23 +76,28 @@ def entry(artifact: Path, ledger: Path, name: str, **options: str) -> Entry:
     )
 
 
-def test_one_process_lives_at_a_time_and_memory_comes_first(tiny_edge: Path, ledger: Path) -> None:
+def test_memory_comes_first_and_then_all_contenders_of_a_round_take_turns(tiny_edge: Path, ledger: Path) -> None:
     told: list[Progress] = []
     kept: list[Record] = []
     entries = [entry(tiny_edge, ledger, "a", p50="1000"), entry(tiny_edge, ledger, "b", p50="2000")]
     record = conduct(entries, Plan(rounds=3), board="local", progress=told.append, keep=kept.append)
     lines = ledger.read_text().splitlines()
-    begins, ends = lines[::2], lines[1::2]
-    assert [line.replace("begin", "end") for line in begins] == ends
-    assert [line.removeprefix("begin ") for line in begins] == [
-        *["a memory", "b memory"] * 3, "a time", "b time", "b time", "a time", "a time", "b time",
-    ]  # fmt: skip
+    alone, together = lines[:12], lines[12:]
+    assert [line.replace("begin", "end") for line in alone[::2]] == alone[1::2]
+    assert [line.removeprefix("begin ") for line in alone[::2]] == ["a memory", "b memory"] * 3
+    turns, size = BlockPlan().slices, 2 + 2 * BlockPlan().slices + 2
+    for index, order in enumerate(("ab", "ba", "ab")):
+        begins, slices = together[index * size :][:2], together[index * size + 2 :][: 2 * turns]
+        assert begins == [f"begin {name} time" for name in order]
+        assert slices == [f"slice {name}" for turn in range(turns) for name in order[:: -1 if turn % 2 else 1]]
+    assert len(together) == 3 * size
+    assert all(len(launch.slices) == turns for launch in record.launches)
     assert [(launch.contender, launch.round, launch.order) for launch in record.launches] == [
         ("a", 0, 0), ("b", 0, 1), ("b", 1, 0), ("a", 1, 1), ("a", 2, 0), ("b", 2, 1),
     ]  # fmt: skip
     assert [(one.contender, one.round) for one in told[4:8]] == [("a", None), ("b", None), ("a", 0), ("b", 0)]
     assert [(len(one.contenders), len(one.memory)) for one in kept[:4]] == [(1, 1), (2, 2), (2, 3), (2, 4)]
-    assert [len(one.launches) for one in kept[6:]] == [1, 2, 3, 4, 5, 6]
+    assert [len(one.launches) for one in kept[6:]] == [2, 4, 6]
     assert {one.stop_reason for one in kept} == {"unfinished"}
     assert [parse(json.dumps(one.to_document()), where="x") for one in kept] == kept
     assert record.stop_reason == "rounds"
@@ -120,6 +125,33 @@ def test_starts_come_after_the_rounds_and_are_kept_each_and_taken_up(tiny_edge: 
     assert more.starts[: len(record.starts)] == record.starts
     assert sum(one.cache == "warm" for one in more.starts) == 4
     assert conduct(entries, Plan(rounds=1), board="local", resume=more).starts == more.starts
+
+
+def test_a_block_in_one_piece_is_taken_by_one_process_after_the_other(tiny_edge: Path, ledger: Path) -> None:
+    plan = Plan(rounds=2, block=BlockPlan(slices=1))
+    record = conduct(pair(tiny_edge, ledger), plan, board="local")
+    lines = [line for line in ledger.read_text().splitlines() if line.endswith("time")]
+    assert lines == [f"{what} {name} time" for name in "abba" for what in ("begin", "end")]
+    assert all(launch.slices == () for launch in record.launches)
+
+
+def test_while_one_takes_its_turn_the_others_are_stopped(tiny_edge: Path, ledger: Path) -> None:
+    entries = [entry(tiny_edge, ledger, name, look="yes") for name in "abc"]
+    conduct(entries, Plan(rounds=1), board="local")
+    seen = [line for line in ledger.read_text().splitlines() if line.startswith("others")]
+    assert len(seen) == 3 * BlockPlan().slices
+    assert set(seen) == {"others TT"}  # of proc(5): stopped by a signal
+
+
+def test_contenders_that_do_not_fit_into_memory_together_are_timed_one_after_the_other(
+    tiny_edge: Path, ledger: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 1 kB\nMemAvailable: 0 kB\n")
+    record = conduct(pair(tiny_edge, ledger), Plan(rounds=1), board="local", root=tmp_path)
+    assert all(launch.slices == () for launch in record.launches)
+    (told,) = [one for one in record.warnings if one.startswith("blocks were taken one after the other")]
+    assert told.endswith("together the contenders need 340 B of the 0 B available")
 
 
 @pytest.mark.parametrize("kind", ["warm", "memory"])
@@ -376,7 +408,7 @@ def test_the_budget_allows_one_round_at_least_and_then_ends_the_run(tiny_edge: P
 
 def interrupt_at(launch: int) -> Callable[[Progress], None]:
     def told(now: Progress) -> None:
-        if now.kind == "time" and now.launches == launch:
+        if now.kind == "time" and now.launches >= launch:
             raise KeyboardInterrupt
 
     return told
@@ -386,9 +418,11 @@ def pair(artifact: Path, ledger: Path, **options: str) -> list[Entry]:
     return [entry(artifact, ledger, "a", **options), entry(artifact, ledger, "b", p50="2000")]
 
 
-def test_an_interrupt_keeps_what_was_measured(tiny_edge: Path, ledger: Path) -> None:
-    record = conduct(pair(tiny_edge, ledger), Plan(rounds=4), board="local", progress=interrupt_at(3))
-    assert (record.stop_reason, len(record.launches)) == ("interrupted", 3)
+@pytest.mark.parametrize(("slices", "kept"), [(1, 3), (40, 4)])
+def test_an_interrupt_keeps_what_was_measured(slices: int, kept: int, tiny_edge: Path, ledger: Path) -> None:
+    plan = Plan(rounds=4, block=BlockPlan(slices=slices))
+    record = conduct(pair(tiny_edge, ledger), plan, board="local", progress=interrupt_at(3))
+    assert (record.stop_reason, len(record.launches)) == ("interrupted", kept)
     assert parse(json.dumps(record.to_document()), where="x") == record
 
 
@@ -402,8 +436,9 @@ def test_an_interrupt_before_anything_was_measured_goes_through(tiny_edge: Path,
 
 def test_a_run_goes_on_with_a_record_and_pairs_no_round_across_the_break(tiny_edge: Path, ledger: Path) -> None:
     entries = pair(tiny_edge, ledger)
-    earlier = conduct(entries, Plan(rounds=4), board="local", progress=interrupt_at(3))
-    record = conduct(entries, Plan(rounds=3), board="local", resume=earlier)
+    apart = BlockPlan(slices=1)  # together there is no half round
+    earlier = conduct(entries, Plan(rounds=4, block=apart), board="local", progress=interrupt_at(3))
+    record = conduct(entries, Plan(rounds=3, block=apart), board="local", resume=earlier)
     places = [(one.contender, one.round) for one in record.launches]
     assert places == [("a", 0), ("b", 0), ("b", 1), ("a", 2), ("b", 2), ("b", 3), ("a", 3)]
     assert (record.stop_reason, record.sittings, record.created) == ("rounds", 2, earlier.created)
@@ -453,9 +488,10 @@ def test_a_record_of_another_run_is_not_gone_on_with(
 def test_a_worker_that_is_killed_once_is_started_again(tiny_edge: Path, ledger: Path) -> None:
     record = conduct(pair(tiny_edge, ledger, lost="1"), Plan(rounds=2), board="local")
     assert [(one.contender, one.round, one.valid) for one in record.launches] == [
-        ("a", 0, True), ("b", 0, True), ("b", 1, True), ("a", 1, False), ("a", 1, True),
+        ("a", 0, True), ("b", 0, True), ("a", 1, False), ("b", 1, True), ("a", 1, True),
     ]  # fmt: skip
-    assert "SIGKILL" in record.launches[3].reasons[0]
+    assert "SIGKILL" in record.launches[2].reasons[0]
+    assert summary.compare(record, baseline="b", contender="a").rounds == 2
     assert any(
         one.startswith("1 of 5 launches were lost (a): the worker was ended by SIGKILL") for one in record.warnings
     )
@@ -484,7 +520,7 @@ def test_a_round_that_was_spoiled_for_one_counts_for_nobody_and_is_made_up_for(t
     assert [(one.contender, one.round) for one in record.launches if not one.valid] == [("a", 2)]
     assert max(one.round for one in record.launches) == 6, "seven rounds, of which six count"
     spoiled = next(one for one in record.launches if not one.valid)
-    assert (len(spoiled.block_ns), len(spoiled.reasons)) == (3, 1)
+    assert (len(spoiled.block_ns), len(spoiled.reasons)) == (3 * BlockPlan().slices, 1)
     compared = summary.compare(record, baseline="b", contender="a")
     assert (compared.rounds, compared.verdict) == (6, "faster")
     assert [one.launches for one in summary.standings(record)] == [6, 6]
