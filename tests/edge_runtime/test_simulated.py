@@ -16,11 +16,11 @@ import pytest
 from edge_runtime.plan import MAX_ROUNDS
 from edge_runtime.stats import Interval, discoveries, order_interval, paired_ratio, percentile, verdict
 from tests.edge_runtime import simulated
-from tests.edge_runtime.simulated import DRIFTING, QUIET, ROUGH, TRUE_NS, Machine, Outcome
+from tests.edge_runtime.simulated import DRIFTING, QUIET, ROUGH, SHARED, TRUE_NS, Machine, Outcome
 
 RUNS = 400
 SLOWDOWN = 0.05
-MACHINES = {"quiet": QUIET, "drifting 3 %": DRIFTING, "drifting, twice as noisy": ROUGH}
+MACHINES = {"quiet": QUIET, "drifting 3 %": DRIFTING, "drifting, twice as noisy": ROUGH, "neighbours, 10 %": SHARED}
 
 
 @cache
@@ -64,6 +64,11 @@ def test_a_slowdown_of_five_per_cent_is_found_in_nine_runs_of_ten(name: str) -> 
 def test_one_after_the_other_instead_of_in_turns_would_call_drift_a_difference() -> None:
     # the same machine and the same statistics, contenders not in turns: why the order is what it is
     assert share([sequential(DRIFTING, seed) in {"faster", "slower"} for seed in range(RUNS)]) > 0.05
+
+
+def test_blocks_one_after_the_other_would_not_find_a_slowdown_beside_neighbours() -> None:
+    found = [simulated.run(SHARED, seed, slowdown=SLOWDOWN, slices=1).verdict for seed in range(RUNS)]
+    assert share([one == "slower" for one in found]) < 0.5
 
 
 def test_samples_of_one_process_as_if_independent_would_hold_the_truth_far_too_rarely() -> None:
