@@ -24,7 +24,7 @@ from edge_runtime.rounds import Plan, measure_artifact
 from edge_runtime.stats import Interval, launch_interval
 from edge_runtime.units import duration
 
-TURNS, CALLS, RUNS = 6, 1000, 3
+TURNS, CALLS, RUNS = 6, 4000, 3
 AGREE_WITHIN = 0.03
 CALL = "import sys; from benchmarks.crosscheck import call; call(sys.argv[1], int(sys.argv[2]))"
 
