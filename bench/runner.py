@@ -56,7 +56,7 @@ def bench(
     """Measure our runtime and its rivals on an artifact, in fresh processes, round by round; return the record.
 
     artifact: one, or several that take the same inputs: our runtime is measured on each, under the name ``edge@NAME``,
-    and the rivals on the first, whose first golden case is timed on all.
+    and the rivals on the first, whose golden cases are timed on all.
     on: the board; "local" is this machine.   against: names of `contenders.KINDS`, or ``FILE.py:factory``.
     rounds: how many, or None to go on until every p50 is known within `precision` (a share) or `budget_s` is spent.
     margin: differences up to this share count as none, or up to what the machine's calibration says.
@@ -96,7 +96,6 @@ def bench(
     if on != local.NAME:
         raise UnknownBoard(f"no board {on!r}", "--on", f"only {local.NAME!r} (this machine) is known here")
     options = {kind.name: _options(kind, opened[0], source) for kind in kinds}
-    timed = inputs if inputs is not None or len(opened) == 1 else _first_case(opened[0])
     busy = host_sensors.busy_warning()
     earlier = () if resume is None else resume.warnings
     warnings = tuple(one for one in (*earlier, busy) if one is not None and one.startswith(host_sensors.BUSY))
@@ -106,9 +105,13 @@ def bench(
 
     with local.open_board() as board, tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
         there = [board.put_artifact(one, place=str(place)) for place, one in enumerate(opened)]
-        path = None if timed is None else _stored(timed, Path(folder, "inputs.npz"))
+        path = None if inputs is None else _stored(inputs, Path(folder, "inputs.npz"))
         ours = _entry(contenders.find(OWN), board, there[0], {})
-        entries = [replace(ours, name=name, artifact=one) for name, one in zip(own, there, strict=True)]
+        # all are timed on the same: the first artifact's cases
+        entries = [
+            replace(ours, name=name, artifact=one, timed=None if one is there[0] else there[0])
+            for name, one in zip(own, there, strict=True)
+        ]
         entries += [_entry(kind, board, there[0], options[kind.name]) for kind in kinds]
         record = conduct(
             entries,
@@ -220,12 +223,6 @@ def _options(kind: contenders.Kind, artifact: Artifact, source: "SourceSpec | No
             "say where it is: --source FILE.py:callable [--weights FILE]; or leave it out: --against onnxruntime",
         )
     return {**options, "source": spec.to_json()}
-
-
-def _first_case(artifact: Artifact) -> "Mapping[str, Array] | None":
-    """Return the inputs of the first golden case, None where there is none: its worker says so."""
-    case = next(artifact.golden(artifact.variant()), None)
-    return None if case is None else case.inputs
 
 
 def _stored(inputs: "Mapping[str, Array]", path: Path) -> Path:

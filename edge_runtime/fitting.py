@@ -28,6 +28,7 @@ SHARE = 0.02  # of the limit, to which it is found; or to 1 MiB
 SLOWER = 1.1  # than without the limit: then what it does is no longer what was measured
 CONFIRMATIONS = 2  # further launches at the limit that was found: where memory lies differs from start to start
 ENOUGH = 60  # tries: twice what the longest search takes of a contender that either runs or doesn't
+KILLED, MAX_REASON = "SIGKILL", 1900
 PATIENCE = 10  # times what a launch takes without a limit: one that needs longer only reads its pages again
 
 Launch = Callable[[Entry, float], Mapping[str, Mapping[str, Any]]]
@@ -97,7 +98,10 @@ class _Trial:
                 command = self._confinement.within(self._entry.command, limit)
                 p50_ns = self._p50_ns(replace(self._entry, command=command), self._deadline_s)
             except EdgeError as error:
-                return FitTry(limit_bytes=limit, ran=False, p50_ns=None, reason=visible(error.what)[:2000])
+                reason = visible(error.what)[:MAX_REASON]
+                if KILLED in reason and self._confinement.mechanism == CGROUP:
+                    reason += ", as the kernel does where a control group is full"
+                return FitTry(limit_bytes=limit, ran=False, p50_ns=None, reason=reason)
             if p50_ns > SLOWER * self._usual_ns:
                 # it may be the machine that has become slower, not the contender
                 self._usual_ns = self._p50_ns(self._entry, LAUNCH_TIMEOUT_S)

@@ -60,6 +60,7 @@ class Launcher:
             "threads": plan.threads,
             "cpus": list(self._cpus),
             "options": dict(entry.options),
+            "timed": None if entry.timed is None else str(entry.timed.path.resolve()),
             "inputs": None if self._inputs is None else str(self._inputs.resolve()),
             "turns": {"seed": SEED, "most": max(plan.scenario.batches, default=None)},
             "block": asdict(plan.block),

@@ -36,6 +36,7 @@ class Entry:
     variant: str = "auto"
     options: Mapping[str, str] = field(default_factory=dict)
     warm: bool = False  # whether its first start leaves something behind that later ones find
+    timed: Artifact | None = None  # whose golden cases are timed, where it is not its own artifact's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

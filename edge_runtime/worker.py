@@ -159,7 +159,10 @@ def _load_inputs(artifact: Artifact, job: dict[str, Any]) -> "tuple[Mapping[str,
 
     given = None if job["inputs"] is None else Path(job["inputs"])
     turns = job.get("turns", ONE) if job["kind"] in IN_TURNS else ONE
-    return timed_inputs(artifact, job["variant"], given, batch=job.get("batch"), **turns)
+    variant = job["variant"]
+    if job.get("timed") is not None:  # another artifact's cases, so that all in the run are timed on the same
+        artifact, variant = open_artifact(job["timed"]), "auto"
+    return timed_inputs(artifact, variant, given, batch=job.get("batch"), **turns)
 
 
 def _answers_agree(contender: Contender, cases: "Iterator[OpenedCase]", send: Send) -> bool:

@@ -93,15 +93,16 @@ def test_two_artifacts_of_one_name_are_raced_with_rivals_on_the_first(
     assert sentences.facts(record)[1] == "tiny (fp32), input 8x13", "one model, by its hash"
 
 
-def test_the_same_arrays_are_timed_on_all(tiny: Path, tmp_path: Path, quick: Quick) -> None:
-    other = tmp_path / "small.edge"
+def test_the_first_ones_golden_case_is_timed_on_all(tiny: Path, tmp_path: Path, quick: Quick) -> None:
+    other = tmp_path / "other.edge"
     shutil.copytree(tiny, other)
     document = json.loads((other / manifest.FILE_NAME).read_text())
-    document["golden"].reverse()  # its own first case has another batch
+    document["golden"] = []  # nothing of its own could be timed
     (other / manifest.FILE_NAME).write_text(json.dumps(document))
-    record = bench([other, tiny], against=[], plan=quick(1))
-    assert record.config.shapes == {"input": (1, 13)}
-    assert [one.answers.agree for one in record.contenders] == [True, True]
+    record = bench([tiny, other], against=[], plan=quick(1))
+    assert record.config.shapes == {"input": (8, 13)}
+    assert [one.answers.agree for one in record.contenders] == [True, None]
+    assert [one.contender for one in record.launches] == ["edge@tiny", "edge@other"]
 
 
 def test_a_calibration_takes_one_artifact(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

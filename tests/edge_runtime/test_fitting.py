@@ -121,7 +121,10 @@ def test_a_machine_that_became_slower_is_no_limit(contender: Entry) -> None:
     ("trouble", "reason"),
     [
         (UnsupportedSystem("not enough memory: bad_alloc", "x", "y"), "not enough memory: bad_alloc"),
-        (WorkerLost("the worker was ended by SIGKILL", "x", "y"), "the worker was ended by SIGKILL"),
+        (
+            WorkerLost("the worker was ended by SIGKILL", "x", "y"),
+            "the worker was ended by SIGKILL, as the kernel does where a control group is full",
+        ),
         (-1000, "it answers wrongly"),
     ],
 )
