@@ -11,6 +11,10 @@ from edge_runtime.operators import NodeTime, OperatorTimes
 from edge_runtime.record import Record
 
 SHOWN = 5
+DOUBT = (
+    "above 100 % the ceiling or the count is wrong: data came from a cache, faster than the memory that was measured, "
+    "or the machine was busy when its peaks were"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +116,6 @@ def _told(one: OperatorFigures) -> str:
     if one.least_ns is None or one.attainable is None:
         return f"{one.contender}: no count of its work; {scaled}"
     least = f"{one.attainable:.0%} of what the machine can do, {units.duration(one.least_ns)} of "
-    doubt = "; above 100 % the ceiling or the count is wrong" if one.attainable > 1 else ""
+    doubt = f"; {DOUBT}" if one.attainable > 1 else ""
     left_out = f"; {one.uncounted:.0%} of the nodes' time uncounted" if one.uncounted >= 0.005 else ""  # noqa: PLR2004 - rounds to 1 %
     return f"{one.contender}: {least}{units.duration(one.p50_ns)}{doubt}{left_out}; {scaled}"

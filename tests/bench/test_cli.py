@@ -16,7 +16,7 @@ from edge_runtime.record import Record, load_record
 
 ROOT = Path(__file__).parents[2]
 Rival = Callable[[str], str]
-FAST = ("--rounds", "1", "--against")
+FAST = ("--no-operators", "--rounds", "1", "--against")
 
 
 @pytest.fixture(autouse=True)
