@@ -86,7 +86,8 @@ class Further:
     ) -> None:
         """Measure what the plan asks for.
 
-        memory: readings of the same entries, to begin a search at.   p50s_ns: by contender.   left_s: of the budget.
+        memory: readings of the same entries, to begin a search at.   p50s_ns: by contender, as far as it has one.
+        left_s: of the budget.
         """
         if self._plan.operators is not False and self._plan.scenario.name == "single":
             self._profile(entries, p50s_ns, time.monotonic() + left_s)
@@ -108,7 +109,9 @@ class Further:
             self._launch, machine_key=machine().key, threads=self._plan.threads, cpus=self._cpus, peaks=self.peaks
         )
         for entry in filter(has_profile, entries):
-            p50_ns = p50s_ns[entry.name]
+            p50_ns = p50s_ns.get(entry.name)
+            if p50_ns is None:  # every round of it was dropped: there is nothing to scale a profile to
+                continue
             if self._plan.operators is None and time.monotonic() + profiles.seconds(p50_ns) > end_s:
                 return
             try:

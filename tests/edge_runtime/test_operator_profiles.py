@@ -10,6 +10,7 @@ import pytest
 from edge_runtime import operator_profiles
 from edge_runtime.artifact import open_artifact
 from edge_runtime.errors import EdgeError, UsageError, WorkerLost
+from edge_runtime.further import Further
 from edge_runtime.launch import Command, own_command
 from edge_runtime.operator_profiles import OperatorProfiles, has_profile
 from edge_runtime.peaks import Peaks
@@ -132,3 +133,14 @@ def test_one_whose_profile_is_lost_keeps_its_latencies_and_a_sentence(
     assert record.operators == ()
     assert len(record.launches) == 1
     assert any(one.startswith("no operators of edge: ended by SIGSEGV") for one in record.warnings)
+
+
+def test_one_without_a_p50_has_no_profile(tiny_edge: Path) -> None:
+    def launch(*_: object, **__: object) -> dict[str, dict[str, Any]]:
+        raise AssertionError("a worker was started")
+
+    further = Further(
+        Plan(operators=True), launch, cpus=(0,), root=Path("/"), save=lambda: None, trouble=lambda _: None
+    )
+    further.measure([entry(tiny_edge, "edge")], [], p50s_ns={}, left_s=100.0)
+    assert further.operators == []
