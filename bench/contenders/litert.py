@@ -1,9 +1,8 @@
 """LiteRT, once TensorFlow Lite: the module converted by litert-torch, once, and run by the interpreter with XNNPACK.
 
-Inside the timing: `invoke`. The inputs were written into the interpreter's own tensors beforehand, and the answers stay
-in its own: the counterpart of our bound call, and what LiteRT's benchmark_model times. Outside: conversion, whose model
-is kept as a program would ship it, and loading. Later starts import neither torch nor the converter, so that memory and
-cold start are the runtime's own.
+Inside the timing: writing the inputs into the interpreter's own tensors, and `invoke`; the answers stay in its own: the
+counterpart of our bound call. Outside: conversion, whose model is kept as a program would ship it, and loading. Later
+starts import neither torch nor the converter, so that memory and cold start are the runtime's own.
 
 XNNPACK takes all the floats it can, as by default, with everyone's thread count, which the builtin kernels that run
 the rest have too. The model is for fixed sizes, so that only golden cases of the sizes that are timed can be asked of
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class LiteRt:
-    """An interpreter for each set of inputs, on a model for their sizes."""
+    """One interpreter, on a model for the sizes that it is given first."""
 
     fixed_sizes = True
 
@@ -57,27 +56,32 @@ class LiteRt:
         """Do nothing: the model is converted, and loaded, for sizes that come with the inputs."""
 
     def prepare(self, inputs: "Mapping[str, Array]") -> "Step":
-        """Load the model, which the first start converts, and write the inputs into its tensors."""
+        """Load the model, which the first start converts, and return a call that writes the inputs into its tensors."""
         sizes = "_".join("x".join(map(str, inputs[name].shape)) or "scalar" for name in self._inputs)
         self._model = kept_folder(self._job) / f"{version('ai-edge-litert')}-{sizes[:150]}.tflite"
         if not self._model.is_file():
             self._convert(inputs)
         try:
-            interpreter = self._library.Interpreter(str(self._model), num_threads=self._job.threads)
-            interpreter.allocate_tensors()
+            if self._interpreter is None:  # one for all: its sizes are fixed
+                self._interpreter = self._library.Interpreter(str(self._model), num_threads=self._job.threads)
+                self._interpreter.allocate_tensors()
+            interpreter = self._interpreter
             given = interpreter.get_signature_runner().get_input_details()
-            for index, name in enumerate(self._inputs):
-                detail = given[f"args_{index}"]
-                interpreter.set_tensor(detail["index"], inputs[name].astype(detail["dtype"]))
-            interpreter.invoke()
+            details = [given[f"args_{index}"] for index in range(len(self._inputs))]
+            arrays = [
+                (detail["index"], inputs[name].astype(detail["dtype"]))
+                for detail, name in zip(details, self._inputs, strict=True)
+            ]
+
+            def step() -> object:
+                for place, array in arrays:
+                    interpreter.set_tensor(place, array)
+                interpreter.invoke()
+                return interpreter
+
+            step()
         except (RuntimeError, ValueError, KeyError) as problem:
             raise unable("LiteRT", "run", problem) from problem
-        self._interpreter = interpreter
-
-        def step() -> object:
-            interpreter.invoke()
-            return interpreter
-
         return step
 
     def answers(self, returned: Any) -> "Mapping[str, Array]":  # noqa: ANN401 - LiteRT has no types of its own

@@ -60,7 +60,11 @@ class Interpreter:
         self.given[index] = array
 
     def invoke(self):
-        if any(not numpy.array_equal(self.given[name], self.arrays[name]) for name in self._details("args")):
+        # others that take their turn hold the same values in other places
+        def values(array):
+            return numpy.sort(array, None).tolist()
+
+        if any(values(self.given[name]) != values(self.arrays[name]) for name in self._details("args")):
             raise RuntimeError("these are not the inputs that it was converted with")
 
     def get_tensor(self, index):
