@@ -68,7 +68,7 @@ def test_one_after_the_other_instead_of_in_turns_would_call_drift_a_difference()
 
 def test_blocks_one_after_the_other_would_not_find_a_slowdown_beside_neighbours() -> None:
     found = [simulated.run(SHARED, seed, slowdown=SLOWDOWN, slices=1).verdict for seed in range(RUNS)]
-    assert share([one == "slower" for one in found]) < 0.5
+    assert share([one == "slower" for one in found]) < 0.65
 
 
 def test_samples_of_one_process_as_if_independent_would_hold_the_truth_far_too_rarely() -> None:
