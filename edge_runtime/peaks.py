@@ -24,8 +24,8 @@ KIND, SCHEMA = "edge-peaks", 1
 MAX_BYTES = 4096
 REPEATS = 7  # the best of them: what disturbs a measurement only ever makes it slower
 # of matrix products, with how often each is repeated. 1024: 2.1 GFLOP, long enough to hide the call, short enough for a
-# small board. 512: 0.3 GFLOP, which fits into one turn of a scheduler: on a machine with five busy processes a core, where
-# no larger one ran unbroken, it reached four times their rate.
+# small board. 512: 0.3 GFLOP, which fits into one turn of a scheduler: on a machine with five busy processes a core,
+# where no larger one ran unbroken, it reached four times their rate.
 SIZES = {1024: 7, 512: 28}
 CACHE_MULTIPLE = 4  # arrays so much larger than the last-level cache that it serves almost none of the copy
 FALLBACK_CACHE_BYTES = 8 * 2**20  # where the kernel doesn't tell: above the caches of the boards that don't
