@@ -89,7 +89,8 @@ def cache_key(machine_key: str, *, engine: str, cpus: Sequence[int], threads: in
     boot = tree.text(BOOT_ID)
     if boot is None:
         return ""
-    parts = (boot, machine_key, engine, ",".join(map(str, cpus)), str(threads))
+    # the sizes too: what another release measured otherwise is not this one's
+    parts = (boot, machine_key, engine, ",".join(map(str, cpus)), str(threads), str(SIZES))
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
 
 
