@@ -7,24 +7,20 @@ is told in the record, and costs a round of one contender at most twice before t
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime import confirmation, lockstep, processors, remarks, takeup, thermal_gate, told, validity
 from edge_runtime.environment import available_cpus, machine
-from edge_runtime.errors import BoardError, EdgeError, Unsupported, UnsupportedSystem, Unwritable
+from edge_runtime.errors import BoardError, EdgeError, UnsupportedSystem, Unwritable
 from edge_runtime.further import Further
 from edge_runtime.launch import Heard, Worker
 from edge_runtime.launcher import NOTHING, Launcher
 from edge_runtime.limits import limits
-from edge_runtime.measured import MeasuredContender, failure_of
 from edge_runtime.plan import (
     ATTEMPTS,
     LAUNCH_TIMEOUT_S,
-    MEMORY_LAUNCHES,
-    MEMORY_SHARE,
     SEED,
     Entry,
     Plan,
@@ -32,11 +28,12 @@ from edge_runtime.plan import (
     turning_order,
 )
 from edge_runtime.record import Config, Record
+from edge_runtime.roster import Roster
 from edge_runtime.stopping import Standing
 from edge_runtime.tree import Tree
 
 if TYPE_CHECKING:
-    from edge_runtime.samples import Launch, MemoryLaunch
+    from edge_runtime.samples import Launch
 
 BATCH_ENDS = {"rounds", "precision", "max_rounds"}  # reasons after which nothing is owed but a confirmation
 
@@ -67,11 +64,9 @@ class Race:
         self._further = Further(
             plan, self._launch, cpus=self._cpus, root=root, save=self._save, trouble=self._troubles.append
         )
+        self._roster = Roster(entries, self._launch, save=self._save, trouble=self._troubles.append)
         self._created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._contenders: list[MeasuredContender] = []
-        self._memory: list[MemoryLaunch] = []
         self._launches: list[Launch] = []
-        self._timed: list[Entry] = []
         self._earlier: Record | None = None
         self._rounds: set[int] = set()  # the whole ones so far
         self._next = 0  # counts broken ones too
@@ -90,100 +85,47 @@ class Race:
         takeup.refuse_unlike(earlier, self._entries, self._config(), machine().key)
         self._earlier, self._created = earlier, earlier.created
         self._launches = list(validity.judged(earlier.launches))
-        self._memory, self._inputs = list(earlier.memory), earlier.config.inputs
+        self._inputs = earlier.config.inputs
+        self._roster.take_up(earlier)
         self._further.take_up(earlier)
         self._rounds = set(takeup.whole_rounds(earlier, self._plan.scenario.batches or (None,)))
         self._next, self._confirming_from = takeup.next_round(earlier), earlier.confirming_from
 
     def go(self) -> str:
         """Measure until there is a reason to stop; return it."""
-        self.introduce()
-        self.measure_memory()
+        self._roster.introduce()
+        self._roster.measure_memory(self._plan.budget_s)
         while (reason := self.reason_to_stop()) is None or self._begins_to_confirm(reason):
             begin = time.monotonic()
             self.measure_round()
             self._round_s.append(time.monotonic() - begin)
-        p50s = ((entry.name, self._standing().estimate(entry.name)) for entry in self._timed)
+        p50s = ((entry.name, self._standing().estimate(entry.name)) for entry in self._roster.timed)
         self._further.measure(
-            self._timed,
-            self._memory,
+            self._roster.timed,
+            self._roster.memory,
             p50s_ns={name: p50.estimate for name, p50 in p50s if p50 is not None},
             left_s=self._plan.budget_s - self._elapsed_s(),
         )
         return reason
-
-    def introduce(self) -> None:
-        """Start every contender, measure its memory once, and settle who answers right and is timed."""
-        for entry in self._entries:
-            known = None if self._earlier is None else takeup.contender_of(self._earlier, entry.name)
-            if known is not None and not known.ranked:
-                self._contenders.append(known)
-                continue
-            try:
-                found = self._introduced(entry, known)
-            except (BoardError, Unsupported) as error:
-                if entry is self._entries[0] or known is not None:
-                    raise
-                found = replace(told.unmeasured(entry), failure=failure_of(error))
-            self._contenders.append(found)
-            if found.ranked:
-                self._timed.append(entry)
-            self._save()
-
-    def _introduced(self, entry: Entry, known: MeasuredContender | None) -> MeasuredContender:
-        """Start an entry outside of the race: what it is, what its first start took, how it answers, its memory."""
-        first_start_ns = None
-        if entry.warm:
-            # what is measured is a start as all but the first after an update are: from what that one has kept
-            first_start_ns = told.phases(self._launch(entry, "warm"), entry.name)
-        if known is not None:
-            return known
-        events = self._launch(entry, "memory")
-        found = told.contender(entry, events, first_start_ns)
-        if found.ranked:
-            self._memory.append(told.memory(events, entry.name))
-        return found
-
-    def measure_memory(self) -> None:
-        """Measure memory again, in turns, as often as its spread needs and a share of the budget allows."""
-        begin, longest_s = time.monotonic(), 0.0
-        for count in range(2, MEMORY_LAUNCHES + 1):
-            for entry in tuple(self._timed):
-                if sum(one.contender == entry.name for one in self._memory) >= count:
-                    continue
-                started = time.monotonic()
-                if started - begin + longest_s > MEMORY_SHARE * self._plan.budget_s:
-                    return
-                try:
-                    events = self._launch(entry, "memory")
-                except (BoardError, UnsupportedSystem) as error:  # one reading is there, and the race goes on
-                    self._troubles.append(f"no further memory of {entry.name}: {error}")
-                    continue
-                if self._is_right(entry, [events]):
-                    self._memory.append(told.memory(events, entry.name))
-                else:
-                    self._timed.remove(entry)
-                longest_s = max(longest_s, time.monotonic() - started)
-                self._save()
 
     def measure_round(self) -> None:
         """Time every contender in the race once, in turning order."""
         leaving: set[str] = set()
         batches: tuple[int | None, ...] = self._plan.scenario.batches or (None,)
         for place, batch in enumerate(batches):
-            order = [self._timed[index] for index in turning_order(len(self._timed), self._next + place)]
+            order = [self._roster.timed[index] for index in turning_order(len(self._roster.timed), self._next + place)]
             entries = [entry for entry in order if entry.name not in leaving]
             leaving |= (
                 self._blocks_in_turns(entries, batch) if self._takes_turns(entries) else self._blocks(entries, batch)
             )
         self._rounds, self._next = {*self._rounds, self._next}, self._next + 1
-        self._timed = [entry for entry in self._timed if entry.name not in leaving]
+        self._roster.leave(leaving)
 
     def _takes_turns(self, entries: Sequence[Entry]) -> bool:
         """Return whether the blocks of a round are taken piece by piece, in turns (`lockstep`)."""
         if len(entries) < 2 or self._plan.block.slices < 2 or not self._plan.scenario.closed_loop:  # noqa: PLR2004 - several
             return False
-        trouble = lockstep.too_large([entry.name for entry in entries], self._memory, Tree(self._root))
+        trouble = lockstep.too_large([entry.name for entry in entries], self._roster.memory, Tree(self._root))
         if trouble and trouble not in self._troubles:
             self._troubles.append(trouble)
         return not trouble
@@ -226,7 +168,7 @@ class Race:
 
     def _kept(self, entry: Entry, events_of_all: Sequence[told.Events], order: int, batch: int | None) -> bool:
         """Keep what the workers of one contender told of their blocks; return whether they answered right."""
-        if not self._is_right(entry, events_of_all):
+        if not self._roster.is_right(entry, events_of_all):
             return False
         for number, events in enumerate(events_of_all):
             if self._earlier is not None:
@@ -239,16 +181,6 @@ class Race:
             )
         self._launches = list(validity.judged(self._launches))
         return True
-
-    def _is_right(self, entry: Entry, events_of_all: Sequence[told.Events]) -> bool:
-        """Return whether all workers of a contender answered right; one that didn't is wrong in the record."""
-        wrong = [one for events in events_of_all if (one := told.answers(events, entry.name)).agree is False]
-        if wrong:
-            # right once and wrong later is wrong: such a contender leaves the race, and its samples judge nobody
-            self._contenders = [
-                replace(one, answers=wrong[0]) if one.name == entry.name else one for one in self._contenders
-            ]
-        return not wrong
 
     def _cool_down(self, entry: Entry) -> None:
         """Wait while the machine is warmer than in this sitting's first round, within the budget."""
@@ -280,8 +212,8 @@ class Race:
 
     def reason_to_stop(self) -> str | None:
         """Return why no further round is begun, or None."""
-        if not self._timed:
-            wrong = all(one.answers.agree is False for one in self._contenders if one.failure is None)
+        if not self._roster.timed:
+            wrong = all(one.answers.agree is False for one in self._roster.contenders if one.failure is None)
             return "invalid" if wrong else "failed"
         return self._standing().reason()
 
@@ -298,8 +230,8 @@ class Race:
 
     def record(self, stop_reason: str) -> Record:
         """Return what was measured until now as a record."""
-        warnings = remarks.of_contenders(self._contenders)
-        if self._timed:
+        warnings = remarks.of_contenders(self._roster.contenders)
+        if self._roster.timed:
             warnings += remarks.of_rounds(self._launches, self._standing().kept)
         warnings += [*remarks.of_cooling(self._cooling_s), *self._troubles]
         warnings += remarks.of_machine(limits(Tree(self._root)), self._plan.threads, self._launches)
@@ -311,9 +243,9 @@ class Race:
             board=self._board,
             sittings=1 if self._earlier is None else self._earlier.sittings + 1,
             config=self._config(),
-            contenders=tuple(self._contenders),
+            contenders=tuple(self._roster.contenders),
             launches=tuple(self._launches),
-            memory=tuple(self._memory),
+            memory=tuple(self._roster.memory),
             energy=tuple(self._further.energy),
             fits=tuple(self._further.fits),
             confirming_from=self._confirming_from,
@@ -381,7 +313,7 @@ class Race:
     def _standing(self) -> Standing:
         return Standing(
             plan=self._plan,
-            names=[entry.name for entry in self._timed],
+            names=[entry.name for entry in self._roster.timed],
             launches=self._launches,
             rounds=self._rounds,
             confirming_from=self._confirming_from,

@@ -35,7 +35,7 @@ def entry(artifact: Path, ledger: Path, name: str, p50: str) -> Entry:
 
 def interrupt_at(launch: int) -> Callable[[Progress], None]:
     def told(now: Progress) -> None:
-        if now.kind == "time" and now.launches == launch:
+        if now.kind == "time" and now.launches >= launch:
             raise KeyboardInterrupt
 
     return told
