@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from edge_runtime import validity
 from edge_runtime.fitness import SLOWER_PROBE
 from edge_runtime.noise_floor import SAFETY
 from edge_runtime.record import Record
@@ -44,19 +45,15 @@ def probe(record: Record) -> Probe | None:
 
 
 def dropped(record: Record) -> tuple[int, int]:
-    """Return how many rounds not all contenders have a launch that counts in, and how many rounds there were.
-
-    A contender that left the race, or answered wrongly, is not waited for.
-    """
-    rounds = {launch.round for launch in record.launches}
-    racing = [one.name for one in record.contenders if one.ranked and record.launches_of(one.name)]
-    whole = [{launch.round for launch in record.launches_of(name)} for name in racing]
-    return len(rounds) - len(set.intersection(*whole) if whole else set()), len(rounds)
+    """Return how many rounds count for nobody, since the machine disturbed one of their launches, and of how many."""
+    measured = {launch.round for launch in record.launches if launch.block_ns}
+    return len(validity.dropped_rounds(record.launches)), len(measured)
 
 
 def reasons(record: Record) -> tuple[str, ...]:
-    """Return why launches don't count, each reason once with how many had it, the most frequent first."""
-    tally = Counter(visible(reason) for launch in record.launches if not launch.valid for reason in launch.reasons)
+    """Return why the machine spoilt launches, each reason once with how many had it, the most frequent first."""
+    spoilt = [launch for launch in record.launches if launch.block_ns and not launch.valid]
+    tally = Counter(visible(reason) for launch in spoilt for reason in launch.reasons)
     return tuple(f"{reason} ({count(number, 'launch')})" for reason, number in tally.most_common())
 
 
@@ -81,7 +78,6 @@ def lines(record: Record) -> tuple[str, ...]:
             f"{seen.worst:.2f} at worst; over {SLOWER_PROBE:.2f} in {seen.slow} of {count(seen.launches, 'launch')}"
         )
     lost, rounds = dropped(record)
-    if lost and rounds > lost:
-        why = "; ".join(reasons(record)[:MOST]) or "the run was cut short"
-        told.append(f"{lost} of {count(rounds, 'round')} dropped as a whole: {why}")
+    if lost:
+        told.append(f"{lost} of {count(rounds, 'round')} dropped as a whole: {'; '.join(reasons(record)[:MOST])}")
     return tuple(told)

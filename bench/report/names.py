@@ -37,14 +37,15 @@ def titles(records: Sequence[tuple[str, Record]]) -> tuple[str, ...]:
             f"{_model(record)}, {count(record.config.threads, 'thread')}",
             "" if record.config.scenario == "single" else record.config.scenario,
             visible(record.machine.model),
-            record.created,
+            visible(record.created[:10]),
+            visible(record.created),
             visible(PurePath(name).name),
             f"record {index + 1}",
         )
         for index, (name, record) in enumerate(records)
     ]
     told = [own[0] if not own[1] else f"{own[0]}, {own[1]}" for own in parts]
-    for place in range(2, 6):
+    for place in range(2, len(parts[0]) if parts else 0):
         again = Counter(told)
         # what all of those alike share tells nothing
         alike = {

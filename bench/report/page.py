@@ -26,6 +26,7 @@ ATTAINABLE = (
     " Attainable is the least time in which the machine's peaks allow the work, as a share of p50; above 100 % a "
     "peak or the count of the work is wrong, and what is uncounted makes it too small."
 )
+NAMES = ("model", "machine", "contender")  # columns that need room for a word
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
 
 Named = Sequence[tuple[str, Record]]
@@ -123,7 +124,8 @@ def _several(records: Named, names: Sequence[str]) -> str:
     drawn = figures("all", charts.across(records, names))
     return (
         f'<p class="headline">{text(words)}.</p>'
-        f'<nav aria-labelledby="contents"><h2 id="contents">Contents</h2><ol><li><a href="#figures">Figures</a></li>'
+        f'<nav aria-labelledby="contents"><h2 id="contents">Contents</h2>'
+        f'<p><a href="#figures">All figures in one table</a></p><ol>'
         f"{links}</ol></nav>{drawn}"
     )
 
@@ -149,17 +151,18 @@ def _overview(table: Overview, *, linked: bool) -> str:
 def _row(row: Sequence[Cell], table: Overview, record: int | None, *, wrong: bool) -> str:
     """Return a row, whose first cell leads to its record where that has a place of its own."""
     links = (record, *(None for _ in row[1:]))
-    cells = (_cell(cell, unit, link) for cell, (_, unit), link in zip(row, table.columns, links, strict=True))
+    cells = (_cell(cell, name, unit, link) for cell, (name, unit), link in zip(row, table.columns, links, strict=True))
     style = ' class="wrong"' if wrong else ""
     return f"<tr{style}>{''.join(cells)}</tr>"
 
 
-def _cell(cell: Cell, unit: str, record: int | None) -> str:
+def _cell(cell: Cell, column: str, unit: str, record: int | None) -> str:
+    style = "number" if unit else "name" if column in NAMES else ""
     value = f' data-value="{"" if cell.value is None else repr(float(cell.value))}"' if unit else ""
     aside = f"<small>{text(cell.aside)}</small>" if cell.aside else ""
     shown = f"<bdi>{text(cell.text)}</bdi>"
     linked = shown if record is None else f'<a href="#r{record}">{shown}</a>'
-    return f"<td{_number(unit)}{value}>{linked}{aside}</td>"
+    return f'<td class="{style}"{value}>{linked}{aside}</td>'
 
 
 def _number(unit: str) -> str:

@@ -21,7 +21,7 @@ def outcome(record: Record) -> str:
     remarks = f"{count(len(doubts), 'remark')} on the conditions"
     told = "".join(f"<li>{_verdict(line)}</li>" for line in sentences.verdicts(record, contender=own))
     return (
-        f'<p class="headline">{text(sentences.headline(record, contender=own))}.</p>'
+        f'<p class="headline">{_headline(sentences.headline(record, contender=own))}</p>'
         f'<p><span class="badge {style}">{word}</span></p>'
         f'<ul class="verdicts">{told or "<li>Nothing to compare.</li>"}</ul>'
         f"{items(scenario_figures.lines(record), 'verdicts')}"
@@ -82,6 +82,12 @@ def context(index: int, name: str, record: Record, *, held: bool) -> str:
         f'<h3 id="r{index}-context">What it was measured on</h3><dl>{listed}</dl>'
         f'<p>To repeat it:</p><pre tabindex="0" aria-label="command">{text(command)}</pre>{kept}'
     )
+
+
+def _headline(sentence: str) -> str:
+    """Return the sentence with what follows the verdict in smaller print."""
+    verdict, _, more = sentence.partition("; ")
+    return f"{text(verdict)}." + (f" <small>{text(more[0].upper() + more[1:])}.</small>" if more else "")
 
 
 def _verdict(line: str) -> str:

@@ -109,7 +109,7 @@ def _memory(record: Record, standing: summary.Standing, compared: Sequence[summa
     if not others:
         return (f"the process takes {size(own)} at most",)
     low, high = size(min(others)), size(max(others))
-    return (f"the process takes {size(own)} at most, against {low if low == high else f'{low} to {high}'}",)
+    return (f"the process takes {size(own)} at most, the others' {low if low == high else f'{low} to {high}'}",)
 
 
 def _worst(record: Record, contender: str) -> tuple[str, ...]:

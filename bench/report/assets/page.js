@@ -75,6 +75,7 @@ for (const button of document.querySelectorAll("button[data-record]")) {
   });
 }
 
+const LABEL_SHARE = 0.25; // of a chart's width: longer names end in an ellipsis
 const config = JSON.parse(document.getElementById("config").textContent);
 const bytesOf = (held) => Uint8Array.from(atob(held.textContent), (letter) => letter.charCodeAt(0));
 const packs = new Map();
@@ -88,7 +89,8 @@ function unpacked(name) {
 async function draw(place) {
   try {
     const spec = (await unpacked(place.dataset.pack))[place.dataset.spec];
-    await vegaEmbed(place, { ...spec, config }, { ast: true, actions: false, renderer: "svg", tooltip: { disableDefaultStyle: false } });
+    const axis = { ...config.axis, labelLimit: Math.max(config.axis.labelLimit * 0.8, place.clientWidth * LABEL_SHARE) };
+    await vegaEmbed(place, { ...spec, config: { ...config, axis } }, { ast: true, actions: false, renderer: "svg", tooltip: { disableDefaultStyle: false } });
     place.dataset.drawn = "yes";
   } catch (problem) {
     place.textContent = `This chart could not be drawn (${problem.message}); the table below says the same.`;
@@ -97,13 +99,13 @@ async function draw(place) {
 }
 
 // One after the other, from the top, with a pause for whoever scrolls: a page of thirty networks opens at once. What is
-// folded up has no width yet, and is drawn when it is opened.
+// folded up is drawn when it is opened.
 let drawing = false;
 async function drawShown() {
   if (drawing) return;
   drawing = true;
   for (;;) {
-    const next = [...document.querySelectorAll(".chart:not([data-drawn])")].find((place) => place.clientWidth > 0);
+    const next = [...document.querySelectorAll(".chart:not([data-drawn])")].find((place) => !place.closest("details:not([open])"));
     if (!next) break;
     await draw(next);
     await new Promise((go) => setTimeout(go, 0));

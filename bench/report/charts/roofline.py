@@ -12,7 +12,7 @@ from edge_runtime import operator_figures
 from edge_runtime.operators import NodeTime, OperatorTimes
 from edge_runtime.peaks import Peaks
 from edge_runtime.record import Record
-from edge_runtime.units import duration, visible
+from edge_runtime.units import count, duration, visible
 
 MOST = 10  # nodes in the table
 DRAWN = 300  # nodes of a contender: the longest, for a large graph has thousands that take nothing
@@ -82,7 +82,7 @@ def chart(record: Record) -> Figure | None:
     limits = (
         ""
         if peaks is None
-        else f" Limits are what this engine reached here at {peaks.threads} threads: copying "
+        else f" Limits are what this engine reached here with {count(peaks.threads, 'thread')}: copying "
         f"{peaks.copy_bytes_per_s / PER_NS:.3g} GB/s, float32 {peaks.float32_operations_per_s / PER_NS:.3g} and int8 "
         f"{peaks.int8_operations_per_s / PER_NS:.3g} times 10^9 operations a second."
     )

@@ -13,7 +13,7 @@ from edge_runtime.units import visible
 VERDICTS = {"faster": "#009E73", "slower": "#D55E00", "same": "#0072B2", "inconclusive": "#8A8A8A"}
 POINTERS = {"faster": "triangle-right", "slower": "triangle-left", "same": "circle", "inconclusive": "diamond"}
 ROOM = 1.35  # beyond the farthest limit, for the estimates in figures
-TOO_MANY = 60  # rows: more would make a chart nobody reads to its end; the table has all
+TOO_MANY = 120  # rows: more would make a chart nobody reads to its end; the table has all
 
 
 def speedups(record: Record, *, contender: str) -> Rows:
@@ -48,8 +48,13 @@ def forest(record: Record, contender: str) -> Figure | None:
     x = _axis(rows, margin, f"times as fast as, {visible(contender)} over the other (log)")
     y = alt.Y("baseline:N", sort=None, title=None)
     told = [alt.Tooltip("baseline:N", title="against"), alt.Tooltip("text:N"), alt.Tooltip("verdict:N")]
-    judged = alt.Color("verdict:N", scale=alt.Scale(domain=[*VERDICTS], range=[*VERDICTS.values()]), legend=legend())
-    pointed = alt.Shape("verdict:N", scale=alt.Scale(domain=[*POINTERS], range=[*POINTERS.values()]), legend=legend())
+    present = [verdict for verdict in VERDICTS if any(row["verdict"] == verdict for row in rows)]
+    judged = alt.Color(
+        "verdict:N", scale=alt.Scale(domain=present, range=[VERDICTS[one] for one in present]), legend=legend()
+    )
+    pointed = alt.Shape(
+        "verdict:N", scale=alt.Scale(domain=present, range=[POINTERS[one] for one in present]), legend=legend()
+    )
     layers = (
         drawing.data([{"low": 1 / margin, "high": margin}])
         .mark_rect(color=GREY, opacity=0.25)
@@ -79,7 +84,7 @@ def together(records: Sequence[Record], titles: Sequence[str]) -> Figure | None:
     for record, title in zip(records, titles, strict=True):
         margin = 1 + record.config.margin
         rows.extend(
-            {**row, "record": title, "least": 1 / margin, "most": margin, "settled": row["verdict"] != "inconclusive"}
+            {**row, "record": title, "least": 1 / margin, "most": margin}
             for row in speedups(record, contender=own_of(record))
         )
     if not rows:
@@ -98,7 +103,8 @@ def together(records: Sequence[Record], titles: Sequence[str]) -> Figure | None:
     ]
     shade = alt.Color("baseline:N", scale=alt.Scale(domain=names, range=cycled(COLORS, names)), legend=legend())
     marked = alt.Shape("baseline:N", scale=alt.Scale(domain=names, range=cycled(SHAPES, names)), legend=legend())
-    fill = alt.condition("datum.settled", alt.value(1), alt.value(0))
+    settled = [row for row in shown if row["verdict"] != "inconclusive"]
+    marks = {"y": y, "yOffset": lane, "color": shade, "shape": marked, "tooltip": told}
     bands = list({row["record"]: {key: row[key] for key in ("record", "least", "most")} for row in shown}.values())
     layers = (
         drawing.data(bands).mark_rect(color=GREY, opacity=0.22).encode(x=alt.X("least:Q"), x2=alt.X2("most:Q"), y=y),
@@ -106,18 +112,10 @@ def together(records: Sequence[Record], titles: Sequence[str]) -> Figure | None:
         drawing.data(shown)
         .mark_rule(strokeWidth=2.5)
         .encode(x=x, x2=alt.X2("high:Q"), y=y, yOffset=lane, color=shade, tooltip=told),
-        drawing.data(shown)
+        drawing.data(settled).mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("speedup:Q"), **marks),
+        drawing.data([row for row in shown if row not in settled])
         .mark_point(filled=False, size=80, strokeWidth=2, opacity=1)
-        .encode(
-            x=alt.X("speedup:Q"),
-            y=y,
-            yOffset=lane,
-            color=shade,
-            shape=marked,
-            fill=shade_of(names),
-            fillOpacity=fill,
-            tooltip=told,
-        ),
+        .encode(x=alt.X("speedup:Q"), **marks),
         drawing.data(shown)
         .mark_text(align="left", dx=8, fontSize=11)
         .encode(x=alt.X("high:Q"), y=y, yOffset=lane, text=alt.Text("label:N")),
@@ -134,11 +132,6 @@ def together(records: Sequence[Record], titles: Sequence[str]) -> Figure | None:
         tuple((row["record"], row["baseline"], row["text"], row["verdict"]) for row in rows),
         wide=True,
     )
-
-
-def shade_of(names: Sequence[str]) -> alt.Fill:
-    """Return the colours of `together` for the inside of its marks, without a legend of its own."""
-    return alt.Fill("baseline:N", scale=alt.Scale(domain=list(names), range=cycled(COLORS, names)), legend=None)
 
 
 def _axis(rows: Rows, margin: float, title: str) -> alt.X:

@@ -69,7 +69,9 @@ def note(record: Record) -> str:
     for cache in (WARM, EVICTED):
         own = [one for one in record.starts if one.cache == cache]
         shares = [one.resident_share for one in own if one.resident_share is not None]
-        held = f"{min(shares):.0%} to {max(shares):.0%} of their files' bytes in memory" if shares else "not checked"
+        least, most = (f"{share:.0%}" for share in (min(shares, default=0), max(shares, default=0)))
+        range_ = most if least == most else f"{least} to {most}"
+        held = f"{range_} of their files' bytes in memory" if shares else "not checked"
         told.append(f"{count(len(own), 'start')} {cache} ({held})")
     return (
         f"Means over {' and '.join(told)}. Evicted: what the process reads was taken out of the page cache first, as "

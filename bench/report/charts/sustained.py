@@ -125,7 +125,7 @@ def _condition(title: str, points: Rows, names: list[str], end: float) -> dict[s
     drawing = Drawing()
     field = "value"
     rows = [{"contender": row["contender"], "minutes": row["minutes"], field: row[title]} for row in points]
-    lines = drawing.data(rows).mark_line(point=True, color=GREY, strokeWidth=1.5)
+    lines = drawing.data(rows).mark_line(point={"color": GREY, "size": 18}, color=GREY, strokeWidth=1.5)
     axis = {"minExtent": GUTTER, "maxExtent": GUTTER, "tickCount": 3, "title": " "}
     lines = lines.encode(
         x=_horizontal(end, labels=False),

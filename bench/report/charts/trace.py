@@ -13,7 +13,7 @@ from edge_runtime.stats import percentile
 from edge_runtime.units import duration, visible
 
 COLUMNS, LEAST_COLUMNS = 900, 4  # pixels of the trace, shared by its launches
-SPIKE = 3.0  # times the median: slower samples are drawn at the edge, or one would flatten all others
+SPIKE = 1.5  # times the p99: slower samples are drawn at the edge, or one would flatten all others
 GUTTER = 52  # pixels left of every panel, so that their horizontal axes agree
 PROBE = "fixed piece of work, times its best"
 
@@ -33,7 +33,7 @@ def trace(record: Record, name: str, *, columns: int = COLUMNS) -> tuple[Rows, R
     launches = in_order(record)
     each = max(LEAST_COLUMNS, columns // max(1, len(launches)))
     own = [sample for launch in record.launches_of(name) for sample in launch.block_ns]
-    edge = SPIKE * percentile(own, 50)
+    edge = SPIKE * percentile(own, 99)
     bins: Rows = []
     shaded: Rows = []
     for position, launch in enumerate(launches):
@@ -119,7 +119,7 @@ def chart(record: Record, columns: int) -> Figure | None:
         off += above
         panels.append(_samples(visible(name), bins, shaded, len(launches), COLORS[index % len(COLORS)]))
     panels.extend(_condition(title, points, len(launches)) for title, points in conditions(record).items())
-    clipped = f" {off} samples of more than {SPIKE:g} times the median are drawn at the upper edge." if off else ""
+    clipped = f" {off} samples beyond {SPIKE:g} times the p99 are drawn at the upper edge." if off else ""
     return Figure(
         "trace",
         "Every sample, in the order it was taken",
@@ -182,7 +182,7 @@ def _samples(name: str, bins: Rows, shaded: Rows, count: int, shade: str) -> dic
 
 def _condition(title: str, points: Rows, count: int) -> dict[str, object]:
     drawing = Drawing()
-    shown = drawing.data(points).mark_line(point=True, color=GREY, strokeWidth=1.5)
+    shown = drawing.data(points).mark_line(point={"color": GREY, "size": 18}, color=GREY, strokeWidth=1.5)
     axis = {"minExtent": GUTTER, "maxExtent": GUTTER, "tickCount": 3, "title": " "}
     shown = shown.encode(
         x=_horizontal(count, "x:Q"),

@@ -55,6 +55,7 @@ def test_a_round_counts_as_dropped_when_one_of_its_launches_does(make_record: Ma
 def test_who_left_the_race_drops_no_rounds_of_others(make_record: Make) -> None:
     record = make_record({"edge": 100.0, "torch": 400.0, "mnn": 300.0})
     launches = [
-        replace(one, valid=False, reasons=("lost",)) if one.contender == "mnn" else one for one in record.launches
+        replace(one, valid=False, reasons=("lost",), block_ns=(), cut=None) if one.contender == "mnn" else one
+        for one in record.launches
     ]
     assert dropped(replace(record, launches=tuple(launches))) == (0, 6)

@@ -19,7 +19,7 @@ def test_one_sentence_says_who_is_faster_how_much_memory_and_how_right(make_reco
     assert re.fullmatch(
         r"edge is (3\.9\d|4\.\d\d)x faster than torch, 1\.2\dx slower than tract and as fast as mnn "
         r"on Board 5, 1 thread; "
-        r"the process takes 48\.0 MiB at most, against 48\.0 MiB; its answers are right within 1e-06",
+        r"the process takes 48\.0 MiB at most, the others' 48\.0 MiB; its answers are right within 1e-06",
         told,
     ), told
 
