@@ -10,7 +10,7 @@ from edge_runtime.console import table
 from edge_runtime.measured import PHASES
 from edge_runtime.record import Record
 from edge_runtime.starts import CACHES, EVICTED, WARM
-from edge_runtime.stats import Interval, launch_interval, unpaired_ratio
+from edge_runtime.stats import Interval, launch_interval, paired_ratio, unpaired_ratio
 
 UNKNOWN = "–"
 
@@ -73,8 +73,10 @@ def overtakings(record: Record, *, contender: str) -> tuple[Overtaking, ...]:
             gained = p50s[first] - p50s[second]
             behind = known[cache, second] - known[cache, first]
             times = [first_outputs(record, name, cache) for name in (second, first)]
+            # the n-th starts of both were minutes apart at most: what slowed one slowed the other
+            ratio = paired_ratio if len(times[0]) == len(times[1]) else unpaired_ratio
             # a time of zero, as only a record made by hand can have, has no logarithm
-            low = unpaired_ratio(*times).low if min(map(min, times)) > 0 else None
+            low = ratio(*times).low if min(map(min, times)) > 0 else None
             found.append(
                 Overtaking(
                     cache=cache,

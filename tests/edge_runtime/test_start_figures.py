@@ -84,6 +84,13 @@ def test_starts_that_are_few_or_scatter_settle_nothing(torch_ms: tuple[int, ...]
     assert start_figures.document(record, contender="edge")["overtaking"][0]["settled"] is False
 
 
+def test_a_machine_that_slows_down_slows_both_of_a_pair() -> None:
+    pairs = [(100, 130), (200, 270), (400, 520), (300, 400)]
+    starts = [start(name, WARM, ms) for pair in pairs for name, ms in zip(("edge", "torch"), pair, strict=True)]
+    (found,) = overtakings(started({"edge": 400.0, "torch": 100.0}, *starts), contender="edge")
+    assert (found.first, found.settled) == ("edge", True)
+
+
 def test_times_of_zero_in_a_record_made_by_hand_are_no_error() -> None:
     phases = dict.fromkeys(("spawn", "import", "load", "first"), 0)
     starts = [Start(contender=name, cache=WARM, resident_share=0.0, phases_ns=phases) for name in ("edge", "torch") * 2]
