@@ -87,7 +87,9 @@ def changes(found: Comparison) -> Sheet:
         elif units is SIZES and len(known) == 2:  # noqa: PLR2004 - before and after
             gap = known[1] - known[0]
             remark = f"{'+' if gap >= 0 else '-'}{scaled(abs(gap), factor)} {unit}"
-        values = (f"{scaled(value, factor)} {unit}" for value in (change.before, change.after))
+        values = (
+            UNKNOWN if value is None else f"{scaled(value, factor)} {unit}" for value in (change.before, change.after)
+        )
         verdict = change.verdict or "one launch"
         cells = (one_line(change.contender), label, *values, remark, verdict)
         rows.append(Row(cells, verdict != "invalid", change.verdict))

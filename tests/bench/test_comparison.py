@@ -8,6 +8,7 @@ import pytest
 
 from bench import compare
 from bench.comparison import Change
+from bench.report.rows import changes
 from edge_runtime.cli import main
 from edge_runtime.errors import RecordError
 from edge_runtime.measured import Answers
@@ -97,6 +98,8 @@ def test_starts_are_compared_by_what_the_page_cache_held(make_record: Callable[.
     assert (slower.verdict, slower.confirmed) == ("slower", None), "a second batch of rounds has no starts"
     only_after = compare(make_record(), started(800)).changes
     assert [one.verdict for one in only_after if one.figure == "start_evicted_ns"] == ["inconclusive"]
+    row = next(row for row in changes(compare(make_record(), started(800))).rows if row.cells[1] == "start, evicted")
+    assert row.cells[2:4] == ("–", "800 ms")
 
 
 def test_a_wrong_contender_is_invalid_in_the_comparison(raced: Record) -> None:
