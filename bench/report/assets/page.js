@@ -127,5 +127,5 @@ openTarget();
 drawShown();
 
 window.addEventListener("beforeprint", () => {
-  for (const one of document.querySelectorAll("figure details")) one.open = true;
+  for (const one of document.querySelectorAll("details:not(.record)")) one.open = true;
 });

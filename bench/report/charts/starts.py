@@ -5,7 +5,8 @@ from statistics import fmean
 import altair as alt
 
 from bench.report.charts.figure import NS_PER_MS, Drawing, Figure, Rows, legend
-from edge_runtime import summary
+from bench.report.names import own_of
+from edge_runtime import start_figures, summary
 from edge_runtime.measured import PHASES
 from edge_runtime.record import Record
 from edge_runtime.starts import EVICTED, WARM, Start
@@ -73,9 +74,11 @@ def note(record: Record) -> str:
         range_ = most if least == most else f"{least} to {most}"
         held = f"{range_} of their files' bytes in memory" if shares else "not checked"
         told.append(f"{count(len(own), 'start')} {cache} ({held})")
+    _, *overtaking = start_figures.lines(record, contender=own_of(record)) or ("",)
+    ends = "".join(f" {visible(line[:1].upper() + line[1:])}." for line in overtaking)
     return (
         f"Means over {' and '.join(told)}. Evicted: what the process reads was taken out of the page cache first, as "
-        "after a boot."
+        f"after a boot.{ends}"
     )
 
 

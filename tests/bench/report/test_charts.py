@@ -46,7 +46,9 @@ def test_a_start_shows_both_states_of_the_page_cache_and_how_they_were_checked(m
     rows = {(row["contender"], row["step"]): row["ms"] for row in starts.cold_starts(record)}
     assert rows["edge, warm", "load"] == 40
     assert rows["edge, evicted", "load"] == 320
-    assert "6 starts evicted (2% of their files' bytes in memory)" in starts.note(record)
+    told = starts.note(record)
+    assert "6 starts evicted (2% of their files' bytes in memory)" in told
+    assert "With the page cache warm, these starts don't tell whether edge answers before torch." in told
 
 
 def test_without_starts_nothing_is_claimed_of_the_page_cache(make_record: Make) -> None:

@@ -159,6 +159,21 @@ def test_axe_finds_no_serious_violation_and_a_phone_needs_no_sideways_scrolling(
     context.close()
 
 
+def test_on_paper_every_table_is_open_and_fits(browser: Any, make_record: Make, tmp_path: Path) -> None:
+    names = {"edge": 100.0, "onnxruntime": 150.0, "torch": 400.0}
+    path = tmp_path / "paper.html"
+    path.write_text(render([("a.json", with_everything(make_record(names, samples=400)))]), encoding="utf-8")
+    opened = browser.new_page(viewport={"width": 718, "height": 1016})  # A4 without its margins
+    opened.goto(path.as_uri())
+    wait_for(opened, ".chart:not([data-drawn])", 0)
+    opened.emulate_media(media="print")
+    opened.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert opened.locator("details:not([open])").count() == 0
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 718
+    assert not opened.locator("#theme").is_visible()
+    opened.close()
+
+
 def test_without_scripts_the_page_still_reads(browser: Any, address: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     bare = context.new_page()
