@@ -50,7 +50,9 @@ COLUMNS = (
     ("ours is faster by", "ratio"),
     ("p50", "ns"),
     ("p90", "ns"),
+    ("p95", "ns"),
     ("p99", "ns"),
+    ("p99.9", "ns"),
     ("peak memory", "bytes"),
     ("model's memory", "bytes"),
     ("files", "bytes"),
@@ -143,10 +145,9 @@ def _figures(record: Record, standing: summary.Standing) -> tuple[Cell, ...]:
     files = standing.contender.artifact.bytes
     return (
         _timed(latency.p50 if latency else None),
-        _timed(latency.p90 if latency else None),
-        _timed(latency.p99 if latency else None),
-        _sized(memory.total_peak if memory else None),
-        _sized(memory.model_steady if memory else None),
+        *(_tail(latency, name) for name in summary.TAIL),
+        _sized(memory.total_peak if memory else None, *(memory.limits("total_peak") if memory else ())),
+        _sized(memory.model_steady if memory else None, *(memory.limits("model_steady") if memory else ())),
         _sized(files),
         _timed(standing.cold_start_ns),
         Cell(UNKNOWN) if used is None else Cell(energy(used.net_uj), used.net_uj, used.rail),
@@ -172,6 +173,14 @@ def _attainable(record: Record, name: str) -> Cell:
     return Cell(f"{profiled.attainable:.0%}", 100 * profiled.attainable, left_out)
 
 
+def _tail(latency: summary.Latency | None, name: str) -> Cell:
+    """Return a percentile, or how many samples there are and would be needed for it."""
+    few = latency.shortfall(name) if latency else None
+    if few is not None:
+        return Cell(f"n too small ({few[0]}/{few[1]})")
+    return _timed(latency.figures()[name] if latency else None)
+
+
 def _timed(interval: Interval | None) -> Cell:
     if interval is None:
         return Cell(UNKNOWN)
@@ -186,5 +195,6 @@ def _span(interval: Interval) -> str:
     return f"{number} to {high}" if high.endswith(f" {unit}") else f"{low} to {high}"
 
 
-def _sized(count: int | None) -> Cell:
-    return Cell(UNKNOWN) if count is None else Cell(size(count), count)
+def _sized(count: int | None, low: int | None = None, high: int | None = None) -> Cell:
+    aside = "" if low is None or high is None or low == high else f"{size(low)} to {size(high)}"
+    return Cell(UNKNOWN) if count is None else Cell(size(count), count, aside)

@@ -25,10 +25,16 @@ def test_csv_has_the_numbers_in_the_unit_of_the_heading(make_record: Make) -> No
     assert 3.9 < float(rows[1]["ours is faster by [ratio]"]) < 4.1
 
 
-def test_what_too_few_samples_support_is_left_out(make_record: Make) -> None:
+def test_what_too_few_samples_support_says_how_many_there_are_and_how_many_it_needs(make_record: Make) -> None:
     few, many = (overview([make_record(rounds=2, samples=samples)]) for samples in (50, 400))
-    assert "p99" not in dict(few.columns)
-    assert "p99" in dict(many.columns)
+    places = {name: [column for column, _ in few.columns].index(name) for name in ("p90", "p95", "p99", "p99.9")}
+    assert {name: few.rows[0][place].text for name, place in places.items() if name not in {"p90", "p95"}} == {
+        "p99": "n too small (90/368)",
+        "p99.9": "n too small (90/3688)",
+    }
+    assert few.rows[0][places["p95"]].value is not None
+    assert many.rows[0][places["p99"]].value is not None
+    assert many.rows[0][places["p99.9"]].text == "n too small (790/3688)"
 
 
 def test_a_wrong_contender_has_no_figures_and_is_struck_through(make_record: Make) -> None:
