@@ -3,8 +3,9 @@
 With such a launch its whole round falls, for every contender: of a pair of which one was disturbed, nothing can be said
 of the other. Samples and evidence stay in the record, with the reasons.
 
-The rules for one block are `fitness.spoiling`'s. A slow spin probe is no such rule: on a shared machine it comes and
-goes all the time, and contenders that take turns piece by piece (`lockstep`) suffer it alike; it is a remark.
+The rules for one block are `fitness.spoiling`'s. A slow spin probe counts against blocks in one piece alone: contenders
+that take turns piece by piece (`lockstep`) suffer alike what makes it slow. Launches are judged together, and anew with
+each round, because a probe is slow only against the others of its run.
 """
 
 from collections.abc import Sequence
@@ -69,15 +70,21 @@ def told(launches: Sequence[Launch]) -> tuple[str, ...]:
 
 def _findings(launches: Sequence[Launch]) -> list[list[Finding]]:
     """Return for each launch what leaves nothing to be learned from it."""
-    # processes at once disturb each other's probes, which is what is asked there; those that take turns piece by piece
-    # suffer the same, and a comparison stands
-    alone = [one for one in launches if one.worker is None and not one.slices]
+    alone = [one for one in launches if _is_alone(one)]
     probes = [ns for one in alone for ns in (one.probe_before_ns, one.probe_after_ns) if ns is not None]
     return [
         fitness.spoiling(one.before, one.after)
-        + (fitness.of_probe(one.probe_before_ns, one.probe_after_ns, probes) if one in alone else [])
+        + (fitness.of_probe(one.probe_before_ns, one.probe_after_ns, probes) if _is_alone(one) else [])
         for one in launches
     ]
+
+
+def _is_alone(launch: Launch) -> bool:
+    """Return whether a block was in one piece and no other ran at once, so that its probes tell of it.
+
+    Processes at once disturb each other's, which is what is asked there.
+    """
+    return launch.worker is None and not launch.slices
 
 
 def _counted(names: Sequence[str]) -> str:
