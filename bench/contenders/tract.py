@@ -2,7 +2,9 @@
 
 Inside the timing: `run` on tensors that are made already, and copying the answers into arrays, for which tract has no
 other way. Outside: loading and optimising, which belong to the phase "first": they need the sizes, and static sizes are
-what tract optimises best for ("tract: intermediate representations" in its documentation). tract's CPU runtime computes
+what tract optimises best for ("tract: intermediate representations" in its documentation). One state serves all calls,
+unless the model carries something over in it: a loop begins where the last call left it, and then each call, as
+`runnable.run` does, makes a state of its own. tract's CPU runtime computes
 on one thread; where others are given more it is skipped, for it would not be the same race.
 """
 
@@ -26,7 +28,7 @@ class Tract:
         self._path = str(artifact.model_path(artifact.variant(job.variant)))
         self._inputs, self._outputs = artifact.manifest.inputs, artifact.manifest.outputs
         self._threads = job.threads
-        self._state: Any = None
+        self._runner: Any = None
         self._sizes: dict[str, tuple[str, tuple[int, ...]]] = {}
         self._order: list[str] = []
 
@@ -51,13 +53,22 @@ class Tract:
         sizes = {name: (array.dtype.name, array.shape) for name, array in inputs.items()}
         try:
             if sizes != self._sizes:
-                self._state, self._sizes = self._runnable(inputs).spawn_state(), sizes  # `run` would make one a call
+                self._runner, self._sizes = self._fresh(self._runnable(inputs), inputs), sizes
             tensors = [tract.Tensor.from_numpy(inputs[name]) for name in self._order]
-            state = self._state
-            state.run(tensors)
+            runner = self._runner
+            runner.run(tensors)
         except tract.TractError as problem:
             raise unable("tract", "run", problem) from problem
-        return lambda: [tensor.to_numpy() for tensor in state.run(tensors)]
+        return lambda: [tensor.to_numpy() for tensor in runner.run(tensors)]
+
+    def _fresh(self, runnable: Any, inputs: "Mapping[str, Array]") -> Any:  # noqa: ANN401 - tract has no types of its own
+        """Return what answers the same to the same: one state for all calls, or the runnable, which makes them anew."""
+        import tract  # noqa: PLC0415 - as above
+
+        tensors = [tract.Tensor.from_numpy(inputs[name]) for name in self._order]
+        state = runnable.spawn_state()
+        first, second = ([tensor.to_numpy().tobytes() for tensor in state.run(tensors)] for _ in range(2))
+        return state if first == second else runnable
 
     def _runnable(self, inputs: "Mapping[str, Array]") -> Any:  # noqa: ANN401 - tract has no types of its own
         import tract  # noqa: PLC0415 - as above

@@ -377,6 +377,29 @@ def test_tract_is_given_the_sizes_as_numbers(loading: object, job: Job, tiny: Pa
     assert TractModel.symbols == {"batch": 1}
 
 
+class Remembering(TractModel):
+    """Adds to each answer how often its state was run before, as a loop that goes on where it was left."""
+
+    def spawn_state(self) -> TractModel:
+        return RememberingState(self)
+
+
+class RememberingState(TractModel):
+    def __init__(self, model: TractModel) -> None:
+        self._model, self._runs = model, 0
+
+    def run(self, tensors: list[TractTensor]) -> list[TractTensor]:
+        self._runs += 1
+        return [TractTensor(one.array + np.float32(self._runs - 1)) for one in self._model.run(tensors)]
+
+
+def test_a_model_that_carries_something_over_gets_a_new_state_for_each_call(
+    loading: dict[str, Any], job: Job, tiny: Path
+) -> None:
+    loading["load"] = Remembering
+    answers_right(tract.Tract(job), tiny)
+
+
 def test_a_model_that_tract_refuses_is_unsupported(loading: dict[str, Any], job: Job) -> None:
     def refuse(_: str) -> TractModel:
         raise TractError("Unimplemented(Foo)\n\nStack backtrace:")
