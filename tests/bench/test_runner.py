@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from edge_runtime import record as records
 from edge_runtime.errors import HashMismatch, RecordError, UsageError, WrongInput
 from edge_runtime.record import Record
 from edge_runtime.rounds import Plan, Progress
+from edge_runtime.samples import Launch
 
 Rival = Callable[[str], str]
 Quick = Callable[[int], Plan]
@@ -53,17 +54,27 @@ def test_every_round_launches_each_contender_once_and_turns_the_order(raced: Rec
     assert names[3] == ["waits_600us", "waits_300us", "edge"]
 
 
+def middle(samples: Sequence[int]) -> int:
+    return sorted(samples)[(len(samples) + 1) // 2 - 1]
+
+
+def pieces(launch: Launch) -> list[int]:
+    """Return the median of each piece of a block."""
+    ends = np.cumsum(launch.slices)
+    return [middle(launch.block_ns[end - size : end]) for end, size in zip(ends, launch.slices, strict=True)]
+
+
 def test_the_summary_is_computed_from_the_raw_samples_alone(raced: Record) -> None:
     told = summary.document(raced, summary.comparisons(raced, contender="edge"))
-    medians = {
-        name: [
-            sorted(launch.steady_ns)[(len(launch.steady_ns) + 1) // 2 - 1]
-            for launch in sorted(raced.launches, key=lambda one: one.round)
-            if launch.contender == name
+    launches = {name: [one for one in raced.launches if one.contender == name] for name in ("edge", "waits_600us")}
+    medians = {name: [middle(one.steady_ns) for one in of_one] for name, of_one in launches.items()}
+    assert all(len(one.slices) == Plan().block.slices for of_one in launches.values() for one in of_one)
+    ratios = np.array(
+        [
+            np.median(np.log(np.array(pieces(theirs)) / np.array(pieces(ours))))
+            for ours, theirs in zip(launches["edge"], launches["waits_600us"], strict=True)
         ]
-        for name in ("edge", "waits_600us")
-    }
-    ratios = np.log(np.array(medians["waits_600us"]) / np.array(medians["edge"]))
+    )
     half = stats.t_quantile(0.975, 3) * ratios.std(ddof=1) / 2
     shown = next(one for one in told["comparisons"] if one["baseline"] == "waits_600us")
     assert shown["speedup"] == pytest.approx(np.exp(ratios.mean()))
