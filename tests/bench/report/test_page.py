@@ -176,6 +176,7 @@ def test_charts_are_drawn_as_svg_files_the_same_each_time(
     assert main(words) == 0
     first = {path.name: path.read_bytes() for path in (tmp_path / "charts").iterdir()}
     assert "speedups.svg" in first
+    assert first["speedups.svg"] != first["speedups-dark.svg"]
     assert [name for name, content in first.items() if b"<script" in content or b"<img" in content] == []
     assert ET.fromstring(first["speedups.svg"]).attrib["width"].startswith("7")
     assert main(words) == 0
