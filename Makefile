@@ -7,7 +7,7 @@ DEMO   ?= demo
 # the other engines are large, and some bend their dependencies: they get an environment of their own
 IN_PEERS = $(MAKE) --no-print-directory VENV=.venv-peers EXTRAS=,openvino,mnn,ncnn,tract,executorch,litert
 
-.PHONY: help demo install install-dev test test-setup zoo zoo-setup lint format benchmark peers-test peers-run bench-zoo bench-zoo-run power-test cross-check clean
+.PHONY: help demo install install-dev readme test test-setup zoo zoo-setup lint format benchmark peers-test peers-run bench-zoo bench-zoo-run power-test cross-check clean
 .DEFAULT_GOAL := help
 
 help: ## show the targets
@@ -36,6 +36,9 @@ install-dev: $(VENV)/installed-dev ## the same with the test and lint tools
 
 demo: $(VENV)/installed ## the whole road on this machine: export, check, measure, compare with PyTorch
 	$(VENV)/bin/python examples/demo.py $(DEMO)
+
+readme: $(VENV)/installed ## README.md's picture and table from the last make demo
+	$(VENV)/bin/python examples/readme.py $(DEMO)
 
 test: $(VENV)/installed-dev ## every test
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)

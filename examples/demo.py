@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from edge_runtime.console import table
 from edge_runtime.record import load_record
@@ -21,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 EDGE = (sys.executable, "-m", "edge_runtime")
 BENCH_BUDGET = "45s"  # each; the demo is to end within four minutes on two cores
 MARKER = ".made-by-make-demo"
+PICTURE = "together"  # what edge report calls the chart of several records
 
 
 class Road:
@@ -63,7 +65,11 @@ def main() -> None:
             *(*EDGE, "bench", artifact, "--against", "onnxruntime,torch", "--budget", BENCH_BUDGET),
             *("-o", artifact.with_suffix(".record.json")),
         )
-    conclude(road, demo, [linear / "linear.record.json", digits / "digits.record.json"])
+    records = [linear / "linear.record.json", digits / "digits.record.json"]
+    road.walk(
+        "both as a page, and as a picture", *EDGE, "report", *records, *("-o", demo / "report.html", "--svg", demo)
+    )
+    conclude(road, demo, records)
 
 
 def start_anew(demo: Path) -> None:
@@ -79,10 +85,11 @@ def start_anew(demo: Path) -> None:
 def conclude(road: Road, demo: Path, records: list[Path]) -> None:
     """Print the results of both benches, the time of each step, where everything is, and what to try next."""
     lines = table([("step", "seconds"), *((title, f"{taken:.0f}") for title, taken in road.steps)], "<>")
-    results = table([row for record in records for row in rows(record, header=record is records[0])], "<<>>>>>")
+    results = table([row for record in records for row in rows(record, header=record is records[0])], "<<>>>>>>")
     (demo / "results.txt").write_text(results + "\n", encoding="utf-8")
     print(f"\n━━ done in {sum(taken for _, taken in road.steps):.0f} s\n\n{lines}\n\n{results}\n")
-    print(f"in {demo}/: results.txt, and for each model its artifact (.edge) and record (.record.json)\n")
+    print(f"in {demo}/: report.html to open in a browser, {PICTURE}.svg, results.txt,")
+    print("and for each model its artifact (.edge) and record (.record.json)\n")
     print("try next:")
     print(f"  edge info {demo}/digits/digits.edge")
     print(f"  edge run {demo}/digits/digits.edge --input image={demo}/digits/real.npz")
@@ -98,7 +105,9 @@ def rows(record: Path, *, header: bool) -> list[tuple[str, ...]]:
     speedups = {one["baseline"]: one for one in summary["comparisons"]}
     found: list[tuple[str, ...]] = []
     if header:
-        found.append(("model", "engine", "p50", "p99", "cold start", "model's memory", "edge is faster by"))
+        found.append(
+            ("model", "engine", "p50", "p99", "cold start", "model's memory", "process, peak", "edge is faster by")
+        )
     for name, figures in summary["contenders"].items():
         speedup = speedups.get(name)
         found.append(
@@ -109,10 +118,20 @@ def rows(record: Path, *, header: bool) -> list[tuple[str, ...]]:
                 told(figures["latency_ns"]["p99"], duration),
                 told(figures["cold_start_ns"], duration),
                 told(figures["memory_bytes"]["model_steady"], size),
-                "" if speedup is None else f"{speedup['speedup']:.2f}x [{speedup['low']:.2f}, {speedup['high']:.2f}]",
+                told(figures["memory_bytes"]["total_peak"], size),
+                "" if speedup is None else faster(speedup),
             )
         )
     return found
+
+
+def faster(comparison: dict[str, Any]) -> str:
+    """Return a speed-up with its interval, and its verdict where that is not to be seen from them."""
+    speedup, low, high, verdict = (comparison[key] for key in ("speedup", "low", "high", "verdict"))
+    if speedup is None or low is None:
+        return str(verdict)
+    shown = f"{speedup:.2f}x [{low:.2f}, {high:.2f}]"
+    return shown if verdict in {"faster", "slower"} else f"{shown} {verdict}"
 
 
 def told(triple: list[float] | None, text: Text) -> str:
