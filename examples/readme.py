@@ -72,9 +72,13 @@ def _measured(records: list[Record]) -> str:
 
 
 def _remarks(records: list[Record]) -> list[str]:
-    """Return what the harness itself found amiss, once each: a figure without it would claim too much."""
-    found = dict.fromkeys(warning.partition(";")[0] for record in records for warning in record.warnings)
-    return ["", "What the harness found amiss meanwhile:", "", *(f"- {warning}" for warning in found)] if found else []
+    """Return what the harness itself found amiss: a figure without it would claim too much."""
+    found = [
+        f"- {record.contenders[0].artifact.name}: {warning.partition(';')[0]}"
+        for record in records
+        for warning in record.warnings
+    ]
+    return ["", "What the harness found amiss meanwhile:", "", *found] if found else []
 
 
 if __name__ == "__main__":
