@@ -1,8 +1,8 @@
 """Our runtime and the others over every network of the zoo: ``make bench-zoo``.
 
-One record for each network and thread count, saved after each launch. A repeated run goes on where the last one
-stopped: what is whole is left alone, what was interrupted is resumed. It ends by writing the tables of
-docs/benchmarks.md from the records alone (`zoo_table`); ``--table`` does only that.
+One record for each network and thread count, saved after each round. A repeated run goes on where the last one
+stopped: what is whole is left alone, what was interrupted, or has fewer rounds than intervals need, is resumed. It
+ends by writing the tables of docs/benchmarks.md from the records alone (`zoo_table`); ``--table`` does only that.
 
 The artifacts come from ``make zoo ZOO_ARGS="--no-bench --keep FOLDER"``.
 """
@@ -17,13 +17,13 @@ from pathlib import Path
 from bench import bench
 from bench.contenders import KINDS
 from benchmarks import zoo_table
-from edge_runtime import files
+from edge_runtime import files, validity
 from edge_runtime.artifact import open_artifact
 from edge_runtime.commands.measure import progress_line
 from edge_runtime.console import Console
 from edge_runtime.errors import INTERRUPTED, EdgeError, UsageError
 from edge_runtime.record import Record, load_record
-from edge_runtime.rounds import Plan
+from edge_runtime.rounds import MIN_ROUNDS, Plan
 from export_tools.request import SourceSpec
 from tests.zoo.entry import Entry, entries, weights_folder
 
@@ -34,7 +34,7 @@ AGAINST = (
     *("openvino", "mnn", "ncnn", "tract", "executorch", "litert"),
 )
 MAX_BYTES = 2**24  # of the document
-GOING_ON = {"interrupted", "unfinished"}  # stop reasons of a record that another run goes on with
+GOING_ON = {"interrupted", "unfinished", "budget"}  # stop reasons of a record that another run may go on with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measured(one: Measurement, against: Sequence[str], budget_s: float, console: Console) -> Record:
     """Return the record of a network, begun, resumed or left as it is. Raises what `bench` raises."""
     earlier = one.record
-    if earlier is not None and earlier.stop_reason not in GOING_ON:
+    if earlier is not None and is_whole(earlier):
         return earlier
     record = bench(
         open_artifact(one.artifact),
@@ -101,6 +101,12 @@ def measured(one: Measurement, against: Sequence[str], budget_s: float, console:
     console.clear_line()
     record.save(one.path)
     return record
+
+
+def is_whole(record: Record) -> bool:
+    """Return whether a record needs no further run: it ended by itself, or has the rounds that intervals need."""
+    rounds = {launch.round for launch in validity.counted(record.launches)}
+    return record.stop_reason not in GOING_ON or (record.stop_reason == "budget" and len(rounds) >= MIN_ROUNDS)
 
 
 def _chosen(artifacts: Path, records: Path, only: Sequence[str], threads: Sequence[int]) -> list[Measurement]:

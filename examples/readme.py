@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from demo import PICTURE, rows
+
 from edge_runtime.record import Record, load_record
 from edge_runtime.units import count
 
