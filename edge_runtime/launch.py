@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from edge_runtime.errors import (
+    BoardError,
     EdgeError,
     TimedOut,
     UnsupportedSystem,
@@ -35,6 +36,7 @@ Heard = Callable[[Mapping[str, Any]], None]
 
 MAX_ANSWER_BYTES = 16 * 2**20  # 2,000 samples take 20 KB; whatever sends more is not our worker
 CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS}  # what libraries do that don't look at what malloc returns
+LOSSES = (BoardError, UnsupportedSystem)  # what is raised when a worker is lost, or has no memory left
 LEAVE_S = 60.0  # torch and its compiler take ten seconds to tear down where the machine is busy
 TAIL_BYTES = 2000  # of a dead worker's stderr, shown in the error
 

@@ -10,15 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from edge_runtime.environment import meminfo_bytes
-from edge_runtime.errors import BoardError, EdgeError, UnsupportedSystem, WorkerLost
-from edge_runtime.launch import Worker
+from edge_runtime.errors import EdgeError, WorkerLost
+from edge_runtime.launch import LOSSES, Worker
 from edge_runtime.plan import ATTEMPTS, Entry, turning_order
 from edge_runtime.samples import MemoryLaunch
 from edge_runtime.told import Events
 from edge_runtime.tree import Tree
 from edge_runtime.units import size
 
-LOSSES = (BoardError, UnsupportedSystem)
 MEMORY_SHARE = 0.8  # of what is available: what all contenders together may take at most
 
 
@@ -33,7 +32,7 @@ def in_lockstep(
 
     start: starts the worker of an entry, which says "ready" when it is warm, and "slice" after each piece.
     on_loss: is told of each. When one is lost all begin anew, once: a block taken without it is a pair of none.
-    What a worker raises that is no loss of it (`LOSSES`) goes through, and ends the others.
+    What a worker raises that is no loss of it (`launch.LOSSES`) goes through, and ends the others.
     """
     for _ in range(ATTEMPTS):
         told, lost = _attempt(entries, start, slices)

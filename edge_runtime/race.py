@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime import confirmation, lockstep, processors, remarks, takeup, thermal_gate, told, validity
 from edge_runtime.environment import available_cpus, machine
-from edge_runtime.errors import BoardError, EdgeError, UnsupportedSystem, Unwritable
+from edge_runtime.errors import EdgeError, Unwritable
 from edge_runtime.further import Further
-from edge_runtime.launch import Heard, Worker
+from edge_runtime.launch import LOSSES, Heard, Worker
 from edge_runtime.launcher import NOTHING, Launcher
 from edge_runtime.limits import limits
 from edge_runtime.plan import (
@@ -199,7 +199,7 @@ class Race:
                     return [self._launch(entry, "time", {"batch": batch}, round_index=self._next)]
                 self._tell(entry, "time", self._next)
                 return self._launcher.launch_at_once(entry, "time", self._plan.scenario.workers, {"seed": self._next})
-            except (BoardError, UnsupportedSystem) as error:
+            except LOSSES as error:
                 self._launches.append(told.loss(entry.name, error, round_index=self._next, order=order, batch=batch))
                 if attempt == ATTEMPTS:
                     if not self.has_measured:

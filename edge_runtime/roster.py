@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_runtime import takeup, told
-from edge_runtime.errors import BoardError, Unsupported, UnsupportedSystem
+from edge_runtime.errors import BoardError, Unsupported
+from edge_runtime.launch import LOSSES
 from edge_runtime.measured import MeasuredContender, failure_of
 from edge_runtime.plan import MEMORY_LAUNCHES, MEMORY_SHARE, Entry
 from edge_runtime.record import Record
@@ -66,7 +67,7 @@ class Roster:
                     return
                 try:
                     events = self._launch(entry, "memory")
-                except (BoardError, UnsupportedSystem) as error:  # one reading is there, and the race goes on
+                except LOSSES as error:  # one reading is there, and the race goes on
                     self._trouble(f"no further memory of {entry.name}: {error}")
                     continue
                 if self.is_right(entry, [events]):

@@ -99,18 +99,20 @@ def paired_logs(slow: Sequence[Launch], fast: Sequence[Launch]) -> dict[int, flo
     each of two neighbours in time; what disturbs a few pieces, or a beginning, moves it little. Of other blocks: of
     what the rounds are judged by (`round_figures`).
     """
-    figures, others = round_figures(slow), round_figures(fast)
-    pieces, other_pieces = _pieces(slow), _pieces(fast)
-    found = {}
-    for index in sorted(figures.keys() & others.keys()):
-        these, those = pieces.get(index, ()), other_pieces.get(index, ())
-        if these and len(these) == len(those):
-            found[index] = median(
-                math.log(percentile(one, 50) / percentile(other, 50)) for one, other in zip(these, those, strict=True)
-            )
-        else:
-            found[index] = math.log(figures[index] / others[index])
-    return found
+    pieces, others = _pieces(slow), _pieces(fast)
+    together = [at for at in pieces.keys() & others.keys() if pieces[at] and len(pieces[at]) == len(others[at])]
+    found = {
+        index: median(
+            math.log(percentile(one, 50) / percentile(other, 50))
+            for one, other in zip(pieces[index], others[index], strict=True)
+        )
+        for index in together
+    }
+    figures, other_figures = (
+        round_figures([one for one in launches if one.round not in found]) for launches in (slow, fast)
+    )
+    found |= {at: math.log(figures[at] / other_figures[at]) for at in figures.keys() & other_figures.keys()}
+    return dict(sorted(found.items()))
 
 
 def _pieces(launches: Sequence[Launch]) -> dict[int, tuple[tuple[int, ...], ...]]:
